@@ -1,0 +1,1 @@
+"""Campus, the example application: a school platform whose storage the example revisions migrate."""
