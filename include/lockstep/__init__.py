@@ -1,0 +1,1 @@
+"""Carry an application's storage from one revision to the next, in step."""

@@ -1,0 +1,151 @@
+"""Every error that Lockstep raises on purpose.
+
+LockstepError
+├── DeclarationError            a revision file or a resource is declared wrongly
+│   ├── ResourceError           a resource that cannot exist
+│   ├── OperationError          an operation on the wrong thing, or with impossible arguments
+│   ├── RevisionFault           one revision file that cannot be used
+│   └── ChainFaults             all faults of one folder of revisions
+├── Refused                     asked for something that must not be done now; nothing was changed
+├── DataError                   a record that cannot be carried: not worth a retry
+│   └── RecordError             the same, with the record's key
+├── ConflictError               a record is neither what it was nor what it was to become
+├── VerificationFailed          the data is not what the revision promises
+├── BackupNotProven             the backup does not match its manifest
+├── StaleEpoch                  another worker has taken over; this one wrote nothing
+├── UndoFailed                  what was done could not be undone exactly
+├── Unsupported                 this server lacks what the operation needs
+└── Unavailable                 a server did not answer: worth a retry
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class LockstepError(Exception):
+    """Carry fields and one sentence that says what, where and the next action."""
+
+    #: whether the same call may succeed later, unchanged
+    transient = False
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.fields))
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def _rebuild(kind: type[LockstepError], message: str, fields: dict[str, Any]) -> LockstepError:
+    error = kind.__new__(kind)
+    LockstepError.__init__(error, message, **fields)
+    return error
+
+
+class DeclarationError(LockstepError):
+    """Something is declared wrongly; found before anything runs."""
+
+
+class ResourceError(DeclarationError):
+    """A resource that cannot exist."""
+
+
+class OperationError(DeclarationError):
+    """An operation on the wrong thing, or with impossible arguments."""
+
+
+class RevisionFault(DeclarationError):
+    """One revision file that cannot be used, and how to mend it."""
+
+    def __init__(self, *, file: str, revision: str | None, problem: str, fix: str) -> None:
+        named = f"revision {revision!r}" if revision else "revision unknown"
+        super().__init__(
+            f"{file} ({named}): {problem} Fix: {fix}",
+            file=file,
+            revision=revision,
+            problem=problem,
+            fix=fix,
+        )
+        self.file = file
+        self.revision = revision
+        self.problem = problem
+        self.fix = fix
+
+
+class ChainFaults(DeclarationError):
+    """All faults of one folder of revisions."""
+
+    def __init__(self, faults: tuple[RevisionFault, ...]) -> None:
+        lines = "\n".join(f"  * {fault}" for fault in faults)
+        super().__init__(f"{len(faults)} revision file(s) cannot be used:\n{lines}", faults=faults)
+        self.faults = faults
+
+
+class Refused(LockstepError):
+    """Asked for something that must not be done now; nothing was changed."""
+
+
+class DataError(LockstepError):
+    """A record that cannot be carried: a retry would meet the same record."""
+
+
+class RecordError(DataError):
+    """A function of the revision failed on one record."""
+
+    def __init__(self, *, resource: str, key: object, problem: str, fix: str) -> None:
+        super().__init__(
+            f"{resource}, record {key!r}: {problem} Fix: {fix}",
+            resource=resource,
+            key=str(key),
+            problem=problem,
+            fix=fix,
+        )
+        self.resource = resource
+        self.key = key
+        self.problem = problem
+
+
+class ConflictError(LockstepError):
+    """A record is neither what it was nor what it was to become: somebody else wrote it."""
+
+    def __init__(self, *, resource: str, keys: tuple[str, ...], doing: str) -> None:
+        shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+        super().__init__(
+            f"{resource}: {len(keys)} record(s) changed under the run while {doing}: {shown}. "
+            "Stop what else writes to it, look at these records, then clear the failed task to go on.",
+            resource=resource,
+            keys=keys,
+            doing=doing,
+        )
+        self.keys = keys
+
+
+class VerificationFailed(LockstepError):
+    """The data is not what the revision promises."""
+
+
+class BackupNotProven(LockstepError):
+    """The backup does not match its manifest."""
+
+
+class StaleEpoch(LockstepError):
+    """Another worker has taken over; this one wrote nothing more."""
+
+
+class UndoFailed(LockstepError):
+    """What was done could not be undone exactly."""
+
+
+class Unsupported(LockstepError):
+    """This server lacks what the operation needs."""
+
+
+class Unavailable(LockstepError):
+    """A server did not answer, or lost what it was doing."""
+
+    transient = True

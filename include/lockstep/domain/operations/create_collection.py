@@ -1,0 +1,43 @@
+"""A collection created."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lockstep.domain.operations.base import Operation, WayBack, expect_kind
+from lockstep.domain.resources import Collection, Mongo
+
+
+@dataclass(frozen=True)
+class CreateCollection(Operation):
+    verb: ClassVar[str] = "create_collection"
+    collection: Collection
+    validator: Mapping[str, Any] | None = None
+
+    @property
+    def database(self) -> Mongo:
+        return self.collection.database
+
+    @property
+    def writes(self) -> tuple[Collection, ...]:
+        return (self.collection,)
+
+    @property
+    def way_back(self) -> WayBack:
+        return WayBack.INVERSE
+
+    def describe(self) -> str:
+        return f"create {self.collection}, unless it is there"
+
+
+def create_collection(
+    collection: Collection, *, validator: Mapping[str, Any] | None = None
+) -> CreateCollection:
+    """Create a collection, unless it is there; the way back removes it if this created it.
+
+    `validator`: a MongoDB validator document, set when the collection is created.
+    """
+    expect_kind("create_collection", collection, Collection)
+    return CreateCollection(collection, validator)

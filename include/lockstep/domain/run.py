@@ -1,0 +1,95 @@
+"""A run: one attempt to move one revision one step, ours and not Airflow's DagRun."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lockstep.domain.progress import Progress
+from lockstep.domain.revision import Direction
+from lockstep.domain.status import RunStatus, Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Which Airflow run works for a Lockstep run, and who asked for it."""
+
+    dag_id: str
+    dag_run_id: str
+    #: the person or service that triggered it, as Airflow knows them
+    by: str = "unknown"
+    #: the DAG run that triggered this one, if any, as "dag_id/run_id"
+    parent: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    id: str
+    revision: str
+    direction: Direction
+    status: RunStatus
+    caller: Caller
+    checksum: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    #: the backups of this run were proven
+    backed_up: bool = False
+    #: the run whose effects a downgrade takes back
+    source_run: str | None = None
+    error: str | None = None
+    #: rises when another DAG run takes this run over
+    epoch: int = 1
+    #: whatever else later steps need: fingerprints, counts (JSON)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisionState:
+    """A row of `_migrations`."""
+
+    id: str
+    description: str
+    storage_type: str
+    status: Status
+    checksum: str
+    down_revision: str | None = None
+    applied_at: datetime | None = None
+    rollback_at: datetime | None = None
+    error_message: str | None = None
+    #: the run that applied it last
+    applied_run: str | None = None
+    last_run: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardState:
+    """A shard as the ledger knows it."""
+
+    step: int
+    shard: int
+    label: str
+    lower: str | None
+    upper: str | None
+    #: planned, running, done
+    state: str
+    epoch: int
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchEntry:
+    """A journaled batch of a document or object store: won by one unique row."""
+
+    step: int
+    shard: int
+    batch: int
+    #: won (may or may not be written), applied, undone
+    state: str
+    #: where the before- and after-images lie in the vault, and their SHA-256
+    path: str
+    sha256: str
+    #: what the shard's progress is once the batch is applied
+    progress: Progress

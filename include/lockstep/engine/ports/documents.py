@@ -1,0 +1,90 @@
+"""The port to MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from lockstep.domain.exchange import Applied, BackupPart
+from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
+from lockstep.domain.resources import Collection, Everything
+
+
+class DocumentStore(Protocol):
+    """One MongoDB database."""
+
+    def check(self) -> Mapping[str, str]: ...
+
+    def exists(self, collection: Collection) -> bool: ...
+
+    def plan_ranges(
+        self, collection: Collection, *, where: Mapping[str, Any] | None, shards: int, least: int
+    ) -> list[KeyRange]: ...
+
+    def read(
+        self,
+        collection: Collection,
+        *,
+        where: Mapping[str, Any] | None,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+    ) -> Page:
+        """Read the next documents in `_id` order as dicts, BSON types kept."""
+
+    def fetch(self, collection: Collection, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
+        """Return the documents with these `_id`s, by `key_text(_id)`."""
+
+    def key_text(self, document_id: Any) -> str:
+        """Return an `_id` as text, one to one (extended JSON)."""
+
+    def same(self, first: Any, second: Any) -> bool:
+        """Whether two documents are equal byte for byte as BSON (field order included)."""
+
+    def fingerprint(self, collection: Collection) -> Fingerprint: ...
+
+    def count(self, collection: Collection, where: Mapping[str, Any] | None = None) -> int: ...
+
+    def apply(self, collection: Collection, changes: Sequence[Change]) -> Applied:
+        """Write each change whose record still is its `before` (absent for None); idempotent."""
+
+    def update(self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]) -> int:
+        """Apply update operators to each document that still is its before-image; return how many were."""
+
+    def pack(self, changes: Sequence[Change]) -> bytes:
+        """Encode changes for the journal (BSON, compressed)."""
+
+    def unpack(self, packed: bytes) -> list[Change]: ...
+
+    def create_collection(self, collection: Collection, validator: Mapping[str, Any] | None) -> bool:
+        """Create it; return False where it was there."""
+
+    def index_on(self, collection: Collection, keys: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | None:
+        """Return the definition of the index on these keys, or None."""
+
+    def create_index(
+        self, collection: Collection, keys: Sequence[tuple[str, Any]], name: str, options: Mapping[str, Any]
+    ) -> None: ...
+
+    def drop_index(self, collection: Collection, keys: Sequence[tuple[str, Any]]) -> None: ...
+
+    def keeps_validators(self) -> bool:
+        """Whether the server enforces validators (a probe)."""
+
+    def validator(self, collection: Collection) -> Mapping[str, Any]: ...
+
+    def set_validator(self, collection: Collection, validator: Mapping[str, Any]) -> None: ...
+
+    def drop(self, collection: Collection) -> None:
+        """Remove a collection that Lockstep created and that is empty; DataError if it is not."""
+
+    def park(self, collection: Collection, parked: str) -> None:
+        """Rename to `parked` (without replacing one); done already is fine."""
+
+    def unpark(self, collection: Collection, parked: str) -> None: ...
+
+    def backup(self, touched: Sequence[Collection | Everything]) -> Iterator[BackupPart]:
+        """`<db>/<collection>.bson` and `.metadata.json`, as mongorestore reads them."""
+
+    def handle(self, collection: Collection) -> Any:
+        """The pymongo Collection."""

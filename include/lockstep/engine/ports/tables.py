@@ -1,0 +1,150 @@
+"""The port to PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from lockstep.domain.exchange import BackupPart, Swept, TakenBack
+from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
+from lockstep.domain.resources import Everything, Table
+
+
+class TableUnit(Protocol):
+    """One PostgreSQL transaction: all of it commits, with its checkpoint, or none.
+
+    It commits when its `with` block ends well. At commit the checkpoint is written where its epoch still is
+    the fence's; otherwise StaleEpoch is raised and everything rolls back.
+    """
+
+    #: the operation that journal entries are filed under; the fence's step until set
+    step: int
+
+    def advance(self, progress: Progress) -> None:
+        """Set what the checkpoint will say."""
+
+    def execute(self, statements: Sequence[str], *, lock_timeout: float) -> int:
+        """Run statements; return rows affected. Raises Unavailable on a lock timeout, naming who blocks."""
+
+    def insert_missing(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Insert the rows whose key is absent, journal their keys, return how many."""
+
+    def update_range(
+        self,
+        table: Table,
+        assignments: Mapping[str, str],
+        *,
+        where: str | None,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+        journal: bool,
+    ) -> Swept:
+        """Update the next `limit` rows in key order by SQL expressions."""
+
+    def read_locked(
+        self,
+        table: Table,
+        *,
+        columns: Sequence[str] | None,
+        where: str | None,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+    ) -> Page:
+        """Read the next rows in key order as dicts (key columns included), locked until the commit."""
+
+    def write_rows(
+        self,
+        table: Table,
+        pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+        *,
+        journal: bool,
+    ) -> int:
+        """Write (read row, changed row) pairs by key, only columns that some pair changes; return rows."""
+
+    def upsert_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+        """Insert or overwrite by key, journaled; return (inserted, overwritten). Equal rows are left."""
+
+    def park_table(self, table: Table) -> None:
+        """Move the table, with all that hangs on it, out of use; filed in the journal under `step`."""
+
+    def park_column(self, table: Table, column: str) -> None:
+        """Rename the column to a reserved name and make it nullable; filed in the journal under `step`."""
+
+    def take_back(self, run_id: str, step: int, *, limit: int, strict: bool) -> TakenBack:
+        """Take back the last journaled `limit` records, or park, of a step of a run; newest first.
+
+        A record that is not as the step left it is left alone and named in `conflicts`; with `strict`
+        ConflictError is raised instead and nothing of this unit commits.
+        """
+
+    def count(self, table: Table, where: str | None = None) -> int:
+        """Count rows as this transaction sees them."""
+
+    def fingerprint(self, table: Table) -> Fingerprint:
+        """Fingerprint a table as this transaction sees it."""
+
+    @property
+    def handle(self) -> Any:
+        """The psycopg Connection, inside its transaction."""
+
+
+class TableStore(Protocol):
+    """One PostgreSQL database."""
+
+    def check(self) -> Mapping[str, str]:
+        """Answer with server facts (version, database), making Lockstep's own schema if it is missing."""
+
+    def tables(self) -> tuple[Table, ...]:
+        """Every table that is not Lockstep's own or the system's."""
+
+    def require_key(self, table: Table) -> None:
+        """Raise DataError, with the reason, for a missing table or one without a primary key."""
+
+    def exists(self, table: Table) -> bool: ...
+
+    def plan_ranges(self, table: Table, *, where: str | None, shards: int, least: int) -> list[KeyRange]:
+        """Cut the table's keys into at most `shards` ranges of at least `least` rows; always at least one."""
+
+    def read(
+        self,
+        table: Table,
+        *,
+        columns: Sequence[str] | None,
+        where: str | None,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+    ) -> Page:
+        """Read the next rows in key order as dicts."""
+
+    def keys_of(self, table: Table) -> tuple[str, ...]:
+        """The primary key's columns, in order."""
+
+    def fingerprint(self, touched: Table | Everything) -> dict[str, Fingerprint]:
+        """Fingerprint a table, or every table of the database, by slug, from one snapshot."""
+
+    def count(self, table: Table, where: str | None = None) -> int: ...
+
+    def claim(self, fence: Fence) -> Progress:
+        """Take over (or make) the checkpoint of the fence's shard; StaleEpoch if a later one has it."""
+
+    def progress(self, run_id: str, phase: str) -> dict[tuple[int, int], Progress]:
+        """Return what the checkpoints of a run say, by (step, shard)."""
+
+    def fence_off(self, run_id: str, epoch: int) -> None:
+        """Raise every checkpoint of the run to `epoch`, so that older workers write nothing more."""
+
+    def unit(self, fence: Fence) -> AbstractContextManager[TableUnit]:
+        """Open a transaction whose commit is checked against the fence."""
+
+    def run_outside_transaction(self, statement: str, *, lock_timeout: float) -> None:
+        """Run one statement outside a transaction, cleaning up an INVALID index before and after."""
+
+    def backup(self, touched: Sequence[Table | Everything]) -> Iterator[BackupPart]:
+        """Dump the tables touched, with what a restore of them needs."""
+
+    def handle(self) -> AbstractContextManager[Any]:
+        """A psycopg Connection in a transaction that commits when the block ends well."""

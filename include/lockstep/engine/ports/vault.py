@@ -1,0 +1,33 @@
+"""The port to the bucket of backups and journals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from lockstep.domain.exchange import BackupPart
+from lockstep.domain.progress import BackupFile
+
+
+class Vault(Protocol):
+    """The bucket that keeps backups, journals and archives."""
+
+    def check(self) -> Mapping[str, str]: ...
+
+    def write(self, path: str, part: BackupPart) -> BackupFile:
+        """Stream a part to `path`, in bounded memory; return its size and SHA-256 as sent."""
+
+    def write_many(self, folder: str, parts: Iterable[BackupPart]) -> list[BackupFile]:
+        """Write parts below a folder, several at a time where they are small."""
+
+    def digest(self, path: str) -> tuple[int, str]:
+        """Read `path` back; return its size and SHA-256."""
+
+    def put(self, path: str, body: bytes, content_type: str = "application/octet-stream") -> None: ...
+
+    def get(self, path: str) -> bytes: ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def uri(self, path: str) -> str:
+        """Return `s3://bucket/path`, without credentials."""

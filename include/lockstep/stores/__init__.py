@@ -1,0 +1,1 @@
+"""One driver each: postgres, mongo, s3, ledger, vault, yapper."""
