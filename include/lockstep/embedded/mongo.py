@@ -4,9 +4,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
-
 from lockstep.embedded.process import Child, Spec, listens
 
 HOST = "127.0.0.1"
@@ -16,10 +13,10 @@ DATABASE = "campus"
 def spec(root: Path, port: int) -> Spec:
     """Say how to run the server."""
     data = root / "mongo"
-    listen = ("--host", HOST, "--port", str(port))
+    options = ("--port", str(port), "--data-dir", str(data))
     return Spec(
         name="mongo",
-        command=(sys.executable, "-m", "nx_27017.nx_27017", *listen, "--data-dir", str(data)),
+        command=(sys.executable, "-m", "lockstep.embedded.nx_server", *options),
         data=data,
         log=root / "logs" / "mongo.log",
         record=root / "run" / "mongo.json",
@@ -33,6 +30,9 @@ def uri(port: int) -> str:
 
 def ready(child: Child, port: int) -> bool:
     """Tell whether the server answers a ping."""
+    from pymongo import MongoClient  # not needed by the servers, which import this package too
+    from pymongo.errors import PyMongoError
+
     if not listens(child, port):
         return False
     client: MongoClient[dict[str, Any]] = MongoClient(uri(port), serverSelectionTimeoutMS=2000)

@@ -11,10 +11,6 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-import psycopg
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
-
 from lockstep.embedded.interrupts import Interrupts
 from lockstep.embedded.process import Child, Spec, end, end_stranger, listens, spawn, wait_until_done
 
@@ -153,6 +149,8 @@ def uri(port: int, secret: str, dbname: str) -> str:
 
 def ready(child: Child, port: int, secret: str) -> bool:
     """Tell whether the server takes connections."""
+    import psycopg  # not needed by the servers, which import this package too
+
     if not listens(child, port):
         return False
     try:
@@ -164,8 +162,10 @@ def ready(child: Child, port: int, secret: str) -> bool:
 
 def create_missing_databases(port: int, secret: str) -> None:
     """Create the databases that are not there."""
-    target = make_conninfo(uri(port, secret, "postgres"))
-    with psycopg.connect(target, autocommit=True) as connection:
+    import psycopg
+    from psycopg import sql
+
+    with psycopg.connect(uri(port, secret, "postgres"), autocommit=True) as connection:
         there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
         for name in DATABASES:
             if name not in there:
