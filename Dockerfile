@@ -44,4 +44,5 @@ WORKDIR /opt/airflow
 COPY --chown=airflow:0 dags ./dags
 COPY --chown=airflow:0 plugins ./plugins
 COPY --chown=airflow:0 migrations ./migrations
+ENV LOCKSTEP_MIGRATIONS=/opt/airflow/migrations
 COPY --chown=airflow:0 compose/airflow ./compose
