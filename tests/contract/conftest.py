@@ -1,0 +1,58 @@
+"""The servers that every contract test runs against: embedded, unless the environment names others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from lockstep.embedded import s3
+from lockstep.embedded.servers import running
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where the servers are, and how to reach them."""
+
+    #: libpq conninfo of a database that may create others
+    postgres: str = field(repr=False)
+    mongo_uri: str = field(repr=False)
+    s3_endpoint: str
+    s3_access_key: str = s3.ACCESS_KEY
+    s3_secret_key: str = field(default=s3.SECRET_KEY, repr=False)
+    s3_region: str = s3.REGION
+
+    def postgres_uri(self, dbname: str) -> str:
+        """Return the conninfo of a database."""
+        return make_conninfo(self.postgres, dbname=dbname)
+
+    def s3_client_kwargs(self) -> dict[str, str]:
+        """Return the arguments of boto3.client("s3")."""
+        return {
+            "endpoint_url": self.s3_endpoint,
+            "region_name": self.s3_region,
+            "aws_access_key_id": self.s3_access_key,
+            "aws_secret_access_key": self.s3_secret_key,
+        }
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """Start what LOCKSTEP_TEST_POSTGRES_URI, _MONGO_URI and _S3_ENDPOINT do not name."""
+    given = {
+        "postgres": os.environ.get("LOCKSTEP_TEST_POSTGRES_URI"),
+        "mongo": os.environ.get("LOCKSTEP_TEST_MONGO_URI"),
+        "s3": os.environ.get("LOCKSTEP_TEST_S3_ENDPOINT"),
+    }
+    missing = {part for part, address in given.items() if not address}
+    with running(tmp_path_factory.mktemp("servers"), parts=missing) as own:
+        yield Addresses(
+            postgres=given["postgres"] or own.postgres_uri("postgres"),
+            mongo_uri=given["mongo"] or own.mongo_uri,
+            s3_endpoint=given["s3"] or own.s3_endpoint,
+            s3_access_key=os.environ.get("AWS_ACCESS_KEY_ID", s3.ACCESS_KEY),
+            s3_secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", s3.SECRET_KEY),
+        )
