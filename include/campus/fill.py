@@ -3,9 +3,11 @@
 import argparse
 import dataclasses
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -23,7 +25,7 @@ from campus.tables import AUTH, SUBSCRIBED, SUBSCRIBERS, YAPPER
 
 BUCKET = "campus"
 PREFIX = "uploads/"
-MONGO_BATCH = 2000
+MONGO_BATCH = 1000
 UPLOADERS = 8
 DUPLICATE = 11000
 
@@ -99,20 +101,32 @@ def fill_yapper(uri: str) -> int | None:
 
 def fill_submissions(uri: str, database: str, size: Size) -> int | None:
     """Insert the submissions; the absence of the last one shows a filling that was interrupted."""
-    documents = list(data.submissions(size))
     client: MongoClient[Document]
     with MongoClient(uri, tz_aware=True) as client:
         collection: Collection[Document] = client[database]["submissions"]
         there = collection.estimated_document_count()
-        if not documents or there >= len(documents) or collection.find_one({"_id": documents[-1]["_id"]}):
+        if there >= size.submissions or (there and _has_last(collection, size)):
             return None
-        for batch in _batches(documents, MONGO_BATCH):
-            try:
-                collection.insert_many(batch, ordered=False)
-            except BulkWriteError as error:
-                if any(one["code"] != DUPLICATE for one in error.details["writeErrors"]):
-                    raise
-        return len(documents) - there
+        # One worker: it inserts in order, while this thread makes the batches that follow.
+        with ThreadPoolExecutor(1) as pool:
+            for _ in pool.map(
+                partial(_insert_missing, collection), _batches(data.submissions(size), MONGO_BATCH)
+            ):
+                pass
+        return size.submissions - there
+
+
+def _has_last(collection: Collection[Document], size: Size) -> bool:
+    (last,) = deque(data.submissions(size), maxlen=1)
+    return collection.find_one({"_id": last["_id"]}) is not None
+
+
+def _insert_missing(collection: Collection[Document], batch: list[Document]) -> None:
+    try:
+        collection.insert_many(batch, ordered=False)
+    except BulkWriteError as error:
+        if any(one["code"] != DUPLICATE for one in error.details["writeErrors"]):
+            raise
 
 
 def fill_uploads(client: Any, bucket: str, size: Size) -> int | None:

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from pymongo import MongoClient
 
+from campus.data import submissions
 from campus.fill import Targets, fill
 from campus.shapes import Size
 from lockstep.embedded import (
@@ -143,6 +144,12 @@ def test_campus_data_survives_a_restart_and_is_left_alone(cluster: Path) -> None
         assert before.count(":") >= 4
     with running(cluster) as servers:
         assert set(filled(servers).values()) == {None}
+        assert witness(servers) == before
+        with MongoClient[dict[str, Any]](servers.mongo_uri) as client:
+            late = [document["_id"] for document in submissions(size)][-40:]
+            client["campus"]["submissions"].delete_many({"_id": {"$in": late}})
+        assert witness(servers) != before
+        assert filled(servers)["submissions"] == 40  # as after a filling that was interrupted
         assert witness(servers) == before
 
 
@@ -336,7 +343,8 @@ def test_servers_that_outlived_their_session_are_ended_by_the_next_start(
     cluster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = start(cluster)
-    os.close(first.lock)  # as if the session had died, on a system that does not tell its children
+    assert first.lock is not None
+    first.lock.close()  # as if the session had died, on a system that does not tell its children
     with running(cluster) as second:
         for child in first.children:
             assert child.process.wait(5) is not None

@@ -29,15 +29,16 @@ def application(data: Path) -> Application:
     # Keys may hold '//'; the router would otherwise answer with a redirect to a different key.
     moto.url_map.merge_slashes = False
     memory = Memory(ObjectFiles(data))
-    memory.watch()
-    memory.begin()
     memory.load()
+    memory.watch()
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         memory.begin()
-        answer: Iterable[bytes] = moto(environ, start_response)
-        memory.flush()
-        return answer
+        try:
+            answer: Iterable[bytes] = moto(environ, start_response)
+            return answer
+        finally:
+            memory.flush()  # before the first byte of the answer leaves
 
     return serve
 

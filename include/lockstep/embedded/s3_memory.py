@@ -39,16 +39,13 @@ class Memory:
         self._touched = threading.local()
         self._locks = [threading.Lock() for _ in range(STRIPES)]
 
-    def load(self) -> int:
-        """Bring every bucket and object back; return the number of objects."""
-        count = 0
+    def load(self) -> None:
+        """Bring every bucket and object back; before `watch`, as this is no change."""
         for header in self._files.buckets():
             bucket = self._backend.create_bucket(header["name"], header["region"])
             bucket.creation_date = datetime.fromisoformat(header["created"])
             for stored, body in self._files.objects(header["name"]):
                 self._restore(header["name"], stored, body)
-                count += 1
-        return count
 
     def watch(self) -> None:
         """Note from now on what every request touches."""

@@ -2,13 +2,12 @@
 
 import fcntl
 import json
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 from lockstep.embedded import mongo, postgres, s3
 from lockstep.embedded.errors import RootInUseError, ServerMissingError
@@ -37,8 +36,8 @@ class Servers:
     s3_secret_key: str = field(default=s3.SECRET_KEY, repr=False)
     s3_region: str = s3.REGION
     children: tuple[Child, ...] = field(default=(), repr=False, compare=False)
-    #: The open lock file that keeps other sessions off the folder.
-    lock: int = field(default=-1, repr=False, compare=False)
+    #: The open file whose lock keeps other sessions off the folder.
+    lock: BinaryIO | None = field(default=None, repr=False, compare=False)
 
     @property
     def port(self) -> int:
@@ -126,7 +125,7 @@ def start(
             interrupts.check()
         except BaseException:
             end(children)
-            os.close(lock)
+            lock.close()
             raise
         return Servers(
             root=root,
@@ -144,7 +143,8 @@ def stop(servers: Servers) -> None:
         try:
             end(servers.children)
         finally:
-            os.close(servers.lock)
+            if servers.lock is not None:
+                servers.lock.close()
 
 
 @contextmanager
@@ -198,12 +198,12 @@ def _wait(part: str, child: Child, port: int, secret: str, interrupts: Interrupt
     return wait
 
 
-def _lock(root: Path) -> int:
+def _lock(root: Path) -> BinaryIO:
     """Keep other sessions off the folder for as long as this process lives."""
-    handle = os.open(root / "session.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    handle = (root / "session.lock").open("ab")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(handle)
+        handle.close()
         raise RootInUseError(root) from None
     return handle
