@@ -12,6 +12,8 @@ LockstepError
 ├── ConflictError               a record is neither what it was nor what it was to become
 ├── VerificationFailed          the data is not what the revision promises
 ├── BackupNotProven             the backup does not match its manifest
+├── StepsUnfinished             some operation of a direction is not done
+├── NotAtTarget                 the run did not bring the database where it was asked to
 ├── StaleEpoch                  another worker has taken over; this one wrote nothing
 ├── UndoFailed                  what was done could not be undone exactly
 ├── Unsupported                 this server lacks what the operation needs
@@ -131,6 +133,14 @@ class VerificationFailed(LockstepError):
 
 class BackupNotProven(LockstepError):
     """The backup does not match its manifest."""
+
+
+class StepsUnfinished(LockstepError):
+    """Some operation of a direction is not done."""
+
+
+class NotAtTarget(LockstepError):
+    """The run did not bring the database where it was asked to."""
 
 
 class StaleEpoch(LockstepError):

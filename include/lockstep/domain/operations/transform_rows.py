@@ -67,6 +67,12 @@ def transform_rows(
     expect_function("transform_rows", "function", function)
     if reverse is not None:
         expect_function("transform_rows", "reverse", reverse)
+    if reverse is not None and where is not None:
+        raise OperationError(
+            "ops.transform_rows: with where=, nothing would tell reverse= which rows were changed. Leave reverse out: "
+            "the journal remembers them.",
+            verb="transform_rows",
+        )
     if isinstance(columns, str) or (columns is not None and not all(isinstance(c, str) for c in columns)):
         raise OperationError(
             "ops.transform_rows: columns is a list of column names, such as ['email'].", verb="transform_rows"

@@ -65,5 +65,11 @@ def update_rows(
     values are kept in the journal, in the same transaction, and put back from there.
     """
     expect_kind("update_rows", table, Table)
+    if reverse is not None and where is not None:
+        raise OperationError(
+            "ops.update_rows: with where=, nothing would tell reverse= which rows were changed. Leave reverse out: "
+            "the journal remembers them.",
+            verb="update_rows",
+        )
     back = None if reverse is None else _assignments("reverse", reverse)
     return UpdateRows(table, _assignments("set", set), where, back)

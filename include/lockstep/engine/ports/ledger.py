@@ -108,7 +108,7 @@ class Ledger(Protocol):
     def save_backup(self, manifest: Manifest, *, proven: bool) -> None: ...
 
     def backups(self, run_id: str) -> list[Manifest]:
-        """Return the proven backups of a run."""
+        """Return the backups of a run, proven or not; `Run.backed_up` says whether all of them are."""
 
     def history(self, revision: str | None = None) -> list[dict[str, Any]]: ...
 

@@ -80,6 +80,12 @@ class TableUnit(Protocol):
         ConflictError is raised instead and nothing of this unit commits.
         """
 
+    def keys_of(self, table: Table) -> tuple[str, ...]:
+        """The primary key's columns, in order, as this transaction sees them."""
+
+    def fetch(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the rows that have the keys of these, whole, as this transaction sees them."""
+
     def count(self, table: Table, where: str | None = None) -> int:
         """Count rows as this transaction sees them."""
 
@@ -122,6 +128,9 @@ class TableStore(Protocol):
 
     def keys_of(self, table: Table) -> tuple[str, ...]:
         """The primary key's columns, in order."""
+
+    def fetch(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the rows that have the keys of these, whole."""
 
     def fingerprint(self, touched: Table | Everything) -> dict[str, Fingerprint]:
         """Fingerprint a table, or every table of the database, by slug, from one snapshot."""

@@ -1,0 +1,233 @@
+"""Read a copy's source, make the target's records, and compare the two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lockstep.domain.canonical import canonical, combined, content_hash
+from lockstep.domain.errors import RecordError, VerificationFailed
+from lockstep.domain.objects import StoredObject
+from lockstep.domain.operations.base import function_name
+from lockstep.domain.operations.copy import Copy
+from lockstep.domain.progress import Cursor, KeyRange, Page
+from lockstep.domain.resources import Collection, Prefix, Table
+from lockstep.engine.conversion import default_map, for_documents, for_nested_rows, loses_time
+from lockstep.engine.functions import call_map
+from lockstep.engine.ports import TableUnit
+from lockstep.engine.services import Services
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """What a page of the source becomes; source keys beside, for messages."""
+
+    records: tuple[Any, ...]
+    keys: tuple[Any, ...]
+    #: records whose instants lost what is finer than a millisecond
+    rounded: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Both sides of a copy, counted and hashed by reading them again."""
+
+    source_count: int
+    target_count: int
+    source_hash: str
+    target_hash: str
+
+
+class Copying:
+    """One copy, over whatever kinds of resource it joins."""
+
+    def __init__(self, services: Services, operation: Copy, unit: TableUnit | None = None) -> None:
+        self.services = services
+        self.operation = operation
+        #: set inside a transaction, so that reads see what it has written
+        self.unit = unit
+        self.source_key = self._key_of(operation.source)
+        self.target_key = self._key_of(operation.target)
+
+    def _key_of(self, resource: object) -> tuple[str, ...]:
+        if not isinstance(resource, Table):
+            return ("_id",) if isinstance(resource, Collection) else ("key",)
+        store = self.services.tables(resource.database)
+        if self.unit is None:
+            store.require_key(resource)
+        return self.unit.keys_of(resource) if self.unit else store.keys_of(resource)
+
+    def read(self, within: KeyRange, after: Cursor | None) -> Page:
+        """Read the next records of the source; objects with their bodies."""
+        operation, settings = self.operation, self.services.settings
+        source = operation.source
+        if isinstance(source, Table):
+            if self.unit is not None and source.database == operation.target.database:
+                return self.unit.read_locked(
+                    source,
+                    columns=None,
+                    where=operation.where,
+                    within=within,
+                    after=after,
+                    limit=settings.batch_rows,
+                )
+            return self.services.tables(source.database).read(
+                source,
+                columns=None,
+                where=operation.where,
+                within=within,
+                after=after,
+                limit=settings.batch_rows,
+            )
+        if isinstance(source, Collection):
+            return self.services.documents(source.database).read(
+                source, where=operation.where, within=within, after=after, limit=settings.batch_documents
+            )
+        store = self.services.objects(source.database)
+        page = store.read(
+            source, suffix=operation.where or "", within=within, after=after, limit=settings.batch_objects
+        )
+        return Page(
+            records=tuple(store.get(info.key) for info in page.records), cursor=page.cursor, last=page.last
+        )
+
+    def map(self, records: Sequence[Any]) -> Mapped:
+        """Make the target's records; raises RecordError naming the source's record."""
+        made, keys, rounded = [], [], 0
+        for record in records:
+            key = self._identity(record)
+            result = self._made(record, key)
+            if result is None:
+                continue
+            shaped = self._shaped(result, key)
+            rounded += isinstance(self.operation.target, Collection) and loses_time(result)
+            made.append(shaped)
+            keys.append(key)
+        return Mapped(records=tuple(made), keys=tuple(keys), rounded=rounded)
+
+    def _made(self, record: Any, key: Any) -> Any:
+        operation = self.operation
+        if operation.map is not None:
+            return call_map(operation.map, record, str(operation.source), key)
+        if isinstance(operation.source, Prefix) and isinstance(operation.target, Prefix):
+            rest = record.key[len(operation.source.name) :]
+            return StoredObject(
+                key=operation.target.name + rest,
+                body=record.body,
+                content_type=record.content_type,
+                metadata=record.metadata,
+                tags=record.tags,
+            )
+        return default_map(record, operation.source, operation.target, self.source_key, self.target_key)
+
+    def _identity(self, record: Any) -> Any:
+        if isinstance(record, StoredObject):
+            return record.key
+        values = tuple(record[name] for name in self.source_key)
+        return values[0] if len(values) == 1 else values
+
+    def _shaped(self, result: Any, key: Any) -> Any:
+        """Check what a map returned, and give it the types that the target holds."""
+        operation = self.operation
+        target = operation.target
+        if isinstance(target, Prefix):
+            if not isinstance(result, StoredObject):
+                raise self._wrong(result, key, "a StoredObject")
+            if not result.key.startswith(target.name):
+                raise self._wrong(result.key, key, f"a StoredObject whose key starts with {target.name!r}")
+            return result
+        if not isinstance(result, dict):
+            raise self._wrong(result, key, "a dict")
+        missing = [name for name in self.target_key if result.get(name) is None]
+        if missing:
+            raise self._wrong(result, key, f"a dict with {', '.join(missing)}, the key of {target}")
+        return for_documents(result) if isinstance(target, Collection) else for_nested_rows(result)
+
+    def _wrong(self, result: Any, key: Any, wanted: str) -> RecordError:
+        name = function_name(self.operation.map) if self.operation.map else "the default map"
+        shown = repr(result)[:120]
+        return RecordError(
+            resource=str(self.operation.source),
+            key=key,
+            problem=f"{name} made {shown} of it.",
+            fix=f"return {wanted}, or None to leave the record out.",
+        )
+
+    def target_key_text(self, record: Any) -> str:
+        target = self.operation.target
+        if isinstance(target, Prefix):
+            return str(record.key)
+        if isinstance(target, Collection):
+            return self.services.documents(target.database).key_text(record["_id"])
+        return repr(canonical([record[name] for name in self.target_key]))
+
+    def fetch(self, records: Sequence[Any]) -> dict[str, Any]:
+        """Read the target's records with these keys again, by key text."""
+        target = self.operation.target
+        if isinstance(target, Collection):
+            store = self.services.documents(target.database)
+            return store.fetch(target, [record["_id"] for record in records])
+        if isinstance(target, Table):
+            home = self.unit or self.services.tables(target.database)
+            return {self.target_key_text(row): row for row in home.fetch(target, records)}
+        objects = self.services.objects(target.database)
+        return {r.key: objects.get(r.key) for r in records if objects.exists(r.key)}
+
+    def compare(self, within: KeyRange) -> Agreement:
+        """Read both sides of a range again; VerificationFailed names the first record that differs."""
+        counts = [0, 0]
+        sums = [0, 0]
+        cursor: Cursor | None = None
+        last = False
+        while not last:
+            page = self.read(within, cursor)
+            cursor, last = page.cursor if page.cursor is not None else cursor, page.last
+            mapped = self.map(page.records)
+            there = self.fetch(mapped.records)
+            for record, key in zip(mapped.records, mapped.keys, strict=True):
+                wanted = _comparable(record)
+                found = there.get(self.target_key_text(record))
+                counts[0] += 1
+                sums[0] += content_hash(wanted)
+                if found is None:
+                    raise self._differs(key, "is not in the target")
+                held = _comparable(found)
+                if isinstance(held, dict) and isinstance(self.operation.target, Table):
+                    held = {name: held.get(name) for name in wanted}
+                if canonical(held) != canonical(wanted):
+                    raise self._differs(key, f"differs in {', '.join(_differing(wanted, held))}")
+                counts[1] += 1
+                sums[1] += content_hash(held)
+        return Agreement(
+            source_count=counts[0],
+            target_count=counts[1],
+            source_hash=combined(sums[0]),
+            target_hash=combined(sums[1]),
+        )
+
+    def _differs(self, key: Any, how: str) -> VerificationFailed:
+        return VerificationFailed(
+            f"{self.operation.title}: record {key!r} of {self.operation.source} {how}. "
+            "Look at map= and at what else writes to the target.",
+            key=str(key),
+        )
+
+
+def _comparable(record: Any) -> Any:
+    if isinstance(record, StoredObject):
+        return {
+            "key": record.key,
+            "body": record.body,
+            "content_type": record.content_type,
+            "metadata": dict(record.metadata),
+            "tags": dict(record.tags),
+        }
+    return dict(record)
+
+
+def _differing(wanted: Any, held: Any) -> list[str]:
+    first, second = canonical(wanted), canonical(held)
+    return [name for name in sorted({*first, *second}) if first.get(name) != second.get(name)] or [
+        "its order"
+    ]

@@ -1,0 +1,135 @@
+"""Call a revision's own functions, and say which record they failed on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lockstep.domain.errors import LockstepError, RecordError
+from lockstep.domain.objects import ObjectInfo, StoredObject
+from lockstep.domain.operations.base import function_name
+
+
+def _call(function: Callable[[Any], Any], record: Any, resource: str, key: object) -> Any:
+    try:
+        return function(record)
+    except LockstepError:
+        raise
+    except Exception as problem:
+        raise RecordError(
+            resource=resource,
+            key=key,
+            problem=f"{function_name(function)}() raised {type(problem).__name__}: {problem}.",
+            fix="mend the function or the record; what this run did is taken back.",
+        ) from problem
+
+
+def _wrong_type(
+    function: Callable[[Any], Any], result: Any, wanted: str, resource: str, key: object
+) -> RecordError:
+    missing = " (is a return missing?)" if result is None else ""
+    return RecordError(
+        resource=resource,
+        key=key,
+        problem=f"{function_name(function)}() returned {type(result).__name__}{missing}.",
+        fix=f"return {wanted}, changed or not.",
+    )
+
+
+def call_row(
+    function: Callable[[dict[str, Any]], Mapping[str, Any]],
+    row: Mapping[str, Any],
+    key: Sequence[str],
+    resource: str,
+) -> dict[str, Any]:
+    """Return the row that `function` makes of `row`: same key, no new columns.
+
+    Columns that it leaves out keep their value. The function gets a copy that it may change in place.
+    """
+    identity = tuple(row[column] for column in key)
+    shown = identity[0] if len(identity) == 1 else identity
+    result = _call(function, copy.deepcopy(dict(row)), resource, shown)
+    if not isinstance(result, Mapping):
+        raise _wrong_type(function, result, "the row as a dict", resource, shown)
+    changed = dict(row) | dict(result)
+    if tuple(changed[column] for column in key) != identity:
+        raise RecordError(
+            resource=resource,
+            key=shown,
+            problem=f"{function_name(function)}() changed the primary key ({', '.join(key)}).",
+            fix="leave the key as it is; to re-key records, copy them.",
+        )
+    unknown = sorted(set(changed) - set(row))
+    if unknown:
+        raise RecordError(
+            resource=resource,
+            key=shown,
+            problem=f"{function_name(function)}() returned column(s) that were not read: {', '.join(unknown)}.",
+            fix="name them in columns=[…], or leave them out.",
+        )
+    return changed
+
+
+def call_document(
+    function: Callable[[dict[str, Any]], Mapping[str, Any]], document: Mapping[str, Any], resource: str
+) -> dict[str, Any]:
+    """Return the document that `function` makes of `document`: same `_id`.
+
+    The function gets a copy that it may change in place.
+    """
+    identity = document["_id"]
+    result = _call(function, copy.deepcopy(dict(document)), resource, identity)
+    if not isinstance(result, Mapping):
+        raise _wrong_type(function, result, "the document as a dict", resource, identity)
+    if "_id" not in result or result["_id"] != identity or type(result["_id"]) is not type(identity):
+        raise RecordError(
+            resource=resource,
+            key=identity,
+            problem=f"{function_name(function)}() changed _id.",
+            fix="leave _id as it is; to re-key documents, copy them.",
+        )
+    return dict(result)
+
+
+def call_object(
+    function: Callable[[StoredObject], StoredObject], stored: StoredObject, resource: str
+) -> StoredObject:
+    """Return the object that `function` makes of `stored`: same key."""
+    result = _call(function, stored, resource, stored.key)
+    if not isinstance(result, StoredObject) or not isinstance(result.body, bytes):
+        raise _wrong_type(function, result, "the StoredObject (its body as bytes)", resource, stored.key)
+    _refuse_new_key(function, result.key, stored.key, resource)
+    return result
+
+
+def call_info(function: Callable[[ObjectInfo], ObjectInfo], info: ObjectInfo, resource: str) -> ObjectInfo:
+    """Return the ObjectInfo that `function` makes of `info`: same key."""
+    result = _call(function, info, resource, info.key)
+    if not isinstance(result, ObjectInfo):
+        raise _wrong_type(function, result, "the ObjectInfo", resource, info.key)
+    _refuse_new_key(function, result.key, info.key, resource)
+    return result
+
+
+def _refuse_new_key(function: Callable[[Any], Any], given: str, key: str, resource: str) -> None:
+    if given != key:
+        raise RecordError(
+            resource=resource,
+            key=key,
+            problem=f"{function_name(function)}() changed the key to {given!r}.",
+            fix="leave the key as it is; ops.move_objects moves objects.",
+        )
+
+
+def call_key(function: Callable[[str], str], rest: str, resource: str) -> str:
+    """Return the rest of a key that `function` makes of `rest`."""
+    result = _call(function, rest, resource, rest)
+    if not isinstance(result, str) or not result:
+        raise _wrong_type(function, result, "the rest of the new key, as a string", resource, rest)
+    return result
+
+
+def call_map(function: Callable[[Any], Any], record: Any, resource: str, key: object) -> Any:
+    """Return what a copy's `map` makes of a record; None leaves it out."""
+    return _call(function, copy.deepcopy(record), resource, key)

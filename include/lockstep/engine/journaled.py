@@ -1,0 +1,124 @@
+"""The driver of MongoDB and S3 work: journal a batch, then write it.
+
+A batch's before- and after-images go to the vault; one unique row in the ledger wins the batch; then each
+record is written only if it still is its before-image. After a crash the batch is written again from the
+journal, never computed again, so a transform that is not idempotent is applied once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from lockstep.domain.errors import BackupNotProven, ConflictError
+from lockstep.domain.progress import Change, Progress
+from lockstep.domain.run import BatchEntry
+from lockstep.engine.context import StepContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A batch that is computed and not yet written."""
+
+    changes: Sequence[Change]
+    #: how far the shard is once it is written; `batches` is counted by the driver
+    progress: Progress
+
+
+class Journaled(Protocol):
+    """How one operation prepares and writes its batches."""
+
+    def prepare(self, context: StepContext, progress: Progress) -> Prepared: ...
+
+    def write(self, context: StepContext, changes: Sequence[Change]) -> Sequence[Change]:
+        """Write the changes, idempotently; return them with after-images that only the server knew."""
+
+    def pack(self, context: StepContext, changes: Sequence[Change]) -> bytes: ...
+
+    def unpack(self, context: StepContext, packed: bytes) -> list[Change]: ...
+
+
+def run_journaled(context: StepContext, work: Journaled, progress: Progress, doing: str) -> Progress:
+    """Finish what an earlier attempt journaled, then do batch after batch until done."""
+    progress = _replay(context, work, progress)
+    while not progress.done:
+        context.alive()
+        prepared = work.prepare(context, progress)
+        after = replace(prepared.progress, batches=progress.batches + 1)
+        if prepared.changes:
+            entry = journal(context, work.pack(context, prepared.changes), after)
+            context.services.reached("batch journaled")
+            _write(context, work, entry, prepared.changes)
+        else:
+            context.services.ledger.save(context.fence, after)
+        context.services.reached("batch committed")
+        progress = after
+        context.tell(progress, doing)
+    context.services.ledger.save(context.fence, progress)
+    return progress
+
+
+def journal(context: StepContext, packed: bytes, after: Progress) -> BatchEntry:
+    """Keep a batch's images in the vault and win its row in the ledger."""
+    fence = context.fence
+    # The epoch is part of the path: a worker that was taken over cannot overwrite its successor's images.
+    path = (
+        f"journal/{fence.run_id}/{fence.phase}/{fence.step:03}/{fence.shard:03}/"
+        f"{after.batches:06}.{fence.epoch}"
+    )
+    context.services.vault.put(path, packed)
+    entry = BatchEntry(
+        step=fence.step,
+        shard=fence.shard,
+        batch=after.batches,
+        state="won",
+        path=path,
+        sha256=hashlib.sha256(packed).hexdigest(),
+        progress=after,
+    )
+    context.services.ledger.win_batch(fence, entry)
+    return entry
+
+
+def images(context: StepContext, entry: BatchEntry) -> bytes:
+    """Return a batch's images as they were journaled; BackupNotProven if they are not those."""
+    packed = context.services.vault.get(entry.path)
+    if hashlib.sha256(packed).hexdigest() != entry.sha256:
+        raise BackupNotProven(
+            f"the journal {context.services.vault.uri(entry.path)} is not what was written. Look who writes to "
+            "the vault; the records of this batch can be found in the backup.",
+            path=entry.path,
+        )
+    return packed
+
+
+def _replay(context: StepContext, work: Journaled, progress: Progress) -> Progress:
+    fence = context.fence
+    entries = context.services.ledger.batches(fence.run_id, fence.phase, fence.step, fence.shard)
+    for entry in entries:
+        if entry.state != "won":
+            continue
+        context.log.warning(
+            f"batch {entry.batch} was journaled by an attempt that ended; writing what is missing of it"
+        )
+        _write(context, work, entry, work.unpack(context, images(context, entry)))
+        progress = entry.progress
+    return progress
+
+
+def _write(context: StepContext, work: Journaled, entry: BatchEntry, changes: Sequence[Change]) -> None:
+    known = work.write(context, changes)
+    context.services.reached("batch written")
+    if known is not changes:
+        packed = work.pack(context, known)
+        path = f"{entry.path}.done"
+        context.services.vault.put(path, packed)
+        entry = replace(entry, path=path, sha256=hashlib.sha256(packed).hexdigest())
+    context.services.ledger.close_batch(context.fence, entry, "applied")
+
+
+def refuse_conflicts(resource: str, conflicts: tuple[str, ...], doing: str) -> None:
+    if conflicts:
+        raise ConflictError(resource=resource, keys=conflicts, doing=doing)

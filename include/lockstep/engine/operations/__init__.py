@@ -1,0 +1,1 @@
+"""How each operation is done, and taken back: one verb a file."""

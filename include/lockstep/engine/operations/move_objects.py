@@ -1,0 +1,78 @@
+"""Move objects to other keys, or out of use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from lockstep.domain.operations.drop_objects import DropObjects
+from lockstep.domain.operations.move_objects import MoveObjects
+from lockstep.domain.progress import KeyRange, Progress
+from lockstep.domain.resources import RESERVED, Prefix
+from lockstep.engine.context import StepContext
+from lockstep.engine.functions import call_key
+from lockstep.engine.journaled import Prepared, run_journaled
+from lockstep.engine.operations.documents import known_progress
+from lockstep.engine.operations.handler import ObjectHandler, object_store
+from lockstep.engine.services import Services
+
+
+class _Moving(ObjectHandler):
+    """The verbs that give objects another key."""
+
+    def plan(self, services: Services, operation: Any, shards: int) -> list[KeyRange]:
+        return services.objects(operation.prefix.database).plan_ranges(
+            operation.prefix, suffix="", shards=shards, least=services.settings.objects_per_shard
+        )
+
+    def forward(self, context: StepContext, operation: Any) -> Progress:
+        return run_journaled(context, self, known_progress(context), operation.title)
+
+    def prepare(self, context: StepContext, progress: Progress) -> Prepared:
+        raise NotImplementedError
+
+    def move_page(
+        self, context: StepContext, progress: Progress, prefix: Prefix, to: Callable[[str], str]
+    ) -> Prepared:
+        store = object_store(context, context.operation)
+        page = store.read(
+            prefix,
+            suffix="",
+            within=context.within,
+            after=progress.cursor,
+            limit=context.settings.batch_objects,
+        )
+        moves = [(info.key, to(info.key)) for info in page.records]
+        changing = [(source, target) for source, target in moves if source != target]
+        return Prepared(
+            changes=store.stage_moves(changing) if changing else [],
+            progress=replace(
+                progress,
+                cursor=page.cursor if page.cursor is not None else progress.cursor,
+                read=progress.read + len(moves),
+                written=progress.written + len(changing),
+                done=page.last,
+            ),
+        )
+
+
+class MoveObjectsHandler(_Moving):
+    def prepare(self, context: StepContext, progress: Progress) -> Prepared:
+        operation = context.operation
+        assert isinstance(operation, MoveObjects)
+        prefix, target, rename = operation.prefix, operation.to, operation.rename
+
+        def to(key: str) -> str:
+            rest = key[len(prefix.name) :]
+            return target.name + (call_key(rename, rest, str(prefix)) if rename else rest)
+
+        return self.move_page(context, progress, prefix, to)
+
+
+class DropObjectsHandler(_Moving):
+    def prepare(self, context: StepContext, progress: Progress) -> Prepared:
+        operation = context.operation
+        assert isinstance(operation, DropObjects)
+        home = f"{RESERVED}/parked/{context.run.id}/{context.step:03}/"
+        return self.move_page(context, progress, operation.prefix, lambda key: home + key)

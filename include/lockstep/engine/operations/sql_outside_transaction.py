@@ -1,0 +1,45 @@
+"""Run SQL outside a transaction, statement by statement."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lockstep.domain.operations.sql_outside_transaction import SqlOutsideTransaction
+from lockstep.domain.progress import KeyRange, Progress
+from lockstep.engine.context import StepContext
+from lockstep.engine.done import Done
+from lockstep.engine.operations.handler import WHOLE, table_store
+from lockstep.engine.operations.sql import take_statements_back
+from lockstep.engine.services import Services
+
+
+class SqlOutsideTransactionHandler:
+    def plan(self, services: Services, operation: SqlOutsideTransaction, shards: int) -> list[KeyRange]:
+        return WHOLE
+
+    def forward(self, context: StepContext, operation: SqlOutsideTransaction) -> Progress:
+        """Run what the checkpoint does not count yet; a statement cut off by a crash runs again."""
+        store = table_store(context, operation)
+        progress = store.claim(context.fence)
+        for place, statement in enumerate(operation.statements):
+            if place < progress.batches:
+                continue
+            context.alive()
+            context.log.info(" ".join(statement.split()))
+            store.run_outside_transaction(statement, lock_timeout=operation.lock_timeout)
+            context.services.reached("batch written")
+            progress = replace(
+                progress,
+                batches=place + 1,
+                read=place + 1,
+                written=place + 1,
+                done=place + 1 == len(operation.statements),
+            )
+            with store.unit(context.fence) as unit:
+                unit.advance(progress)
+            context.services.ledger.save(context.fence, progress)
+        context.services.ledger.save(context.fence, progress)
+        return progress
+
+    def back(self, context: StepContext, done: Done) -> Progress:
+        return take_statements_back(context, done)

@@ -1,0 +1,52 @@
+"""Change objects' content type, metadata and tags."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from lockstep.domain.operations.update_metadata import UpdateMetadata
+from lockstep.domain.progress import KeyRange, Progress
+from lockstep.engine.context import StepContext
+from lockstep.engine.functions import call_info
+from lockstep.engine.journaled import Prepared, run_journaled
+from lockstep.engine.operations.documents import known_progress
+from lockstep.engine.operations.handler import ObjectHandler, object_store
+from lockstep.engine.services import Services
+
+
+class UpdateMetadataHandler(ObjectHandler):
+    def plan(self, services: Services, operation: UpdateMetadata, shards: int) -> list[KeyRange]:
+        return services.objects(operation.prefix.database).plan_ranges(
+            operation.prefix,
+            suffix=operation.suffix,
+            shards=shards,
+            least=services.settings.objects_per_shard,
+        )
+
+    def forward(self, context: StepContext, operation: Any) -> Progress:
+        return run_journaled(context, self, known_progress(context), operation.title)
+
+    def prepare(self, context: StepContext, progress: Progress) -> Prepared:
+        operation = context.operation
+        assert isinstance(operation, UpdateMetadata)
+        store = object_store(context, operation)
+        page = store.read(
+            operation.prefix,
+            suffix=operation.suffix,
+            within=context.within,
+            after=progress.cursor,
+            limit=context.settings.batch_objects,
+        )
+        pairs = [(info, call_info(operation.function, info, str(operation.prefix))) for info in page.records]
+        changed = [(before, after) for before, after in pairs if before != after]
+        return Prepared(
+            changes=store.stage_metadata(changed) if changed else [],
+            progress=replace(
+                progress,
+                cursor=page.cursor if page.cursor is not None else progress.cursor,
+                read=progress.read + len(pairs),
+                written=progress.written + len(changed),
+                done=page.last,
+            ),
+        )

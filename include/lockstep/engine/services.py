@@ -1,0 +1,77 @@
+"""What every use case is given: ledger, vault, stores, sinks, settings and a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
+from lockstep.engine.ports import DocumentStore, Ledger, ObjectStore, Sink, TableStore, Vault
+
+
+class Log(Protocol):
+    """A structured log that a person reads after a failure."""
+
+    def info(self, event: str, **fields: Any) -> None: ...
+
+    def warning(self, event: str, **fields: Any) -> None: ...
+
+    def error(self, event: str, **fields: Any) -> None: ...
+
+    def group(self, title: str) -> AbstractContextManager[None]:
+        """Fold what is logged inside under a title."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Plain settings of a run; the defaults suit a machine of two cores."""
+
+    #: records that commit together
+    batch_rows: int = 5000
+    batch_documents: int = 1000
+    batch_objects: int = 50
+    #: at most so many shards of one operation
+    shards: int = 2
+    #: and each of at least so many records
+    records_per_shard: int = 20_000
+    objects_per_shard: int = 1000
+    #: seconds that a run's lease lasts without renewal
+    lease_seconds: float = 120.0
+    #: what a failed upgrade does: "downgrade" undoes it, "leave" waits for a person
+    on_failure: str = "downgrade"
+
+
+Store = TableStore | DocumentStore | ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    ledger: Ledger
+    vault: Vault
+    #: opens the store of a database; called once for each
+    stores: Callable[[Database], Store]
+    log: Log
+    sinks: tuple[Sink, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+    #: called with a place's name at each point where a crash would be hardest; tests kill there
+    reached: Callable[[str], None] = lambda place: None
+
+    _opened: dict[Database, Store] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def store(self, database: Database) -> Store:
+        if database not in self._opened:
+            store = self.stores(database)
+            store.check()
+            self._opened[database] = store
+        return self._opened[database]
+
+    def tables(self, database: Postgres) -> TableStore:
+        return cast(TableStore, self.store(database))
+
+    def documents(self, database: Mongo) -> DocumentStore:
+        return cast(DocumentStore, self.store(database))
+
+    def objects(self, database: Bucket) -> ObjectStore:
+        return cast(ObjectStore, self.store(database))
