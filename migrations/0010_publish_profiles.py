@@ -16,13 +16,13 @@ def upgrade():
     yield ops.sql(Auth, "ALTER TABLE users ADD COLUMN profile_key text", touches=Users)
     # With an exact reverse the journal need not keep what each row held before.
     yield ops.update_rows(Users, {"profile_key": KEY}, reverse={"profile_key": "NULL"})
-    yield ops.update_documents(Submissions, {"$set": {"on_profile": True}}, where=SUBMITTED)
+    yield ops.update_documents(Submissions, {"$set": {"shown_on": "profile"}}, where=SUBMITTED)
     yield ops.copy(Users, Profiles, map=profile)
 
 
 def downgrade():
     yield ops.drop_objects(Profiles)
-    yield ops.update_documents(Submissions, {"$unset": {"on_profile": ""}}, where={"on_profile": True})
+    yield ops.update_documents(Submissions, {"$unset": {"shown_on": ""}}, where={"shown_on": "profile"})
     # Computed, so nothing is lost with it: no need to park it.
     yield ops.sql(Auth, "ALTER TABLE users DROP COLUMN profile_key", touches=Users)
 
@@ -30,7 +30,7 @@ def downgrade():
 def verify():
     yield ops.expect_same_count(Users, Profiles)
     yield ops.expect_none(Users, where="profile_key IS NULL")
-    yield ops.expect_none(Submissions, where={**SUBMITTED, "on_profile": {"$exists": False}})
+    yield ops.expect_none(Submissions, where={**SUBMITTED, "shown_on": {"$exists": False}})
 
 
 def profile(user):
