@@ -1,0 +1,59 @@
+"""Leases: who works on a run, on the ledger's clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from lockstep.domain.errors import StaleEpoch
+from lockstep.stores.ledger import runs
+from lockstep.stores.ledger.connect import Db
+
+# The lease, renewed where the run's epoch is still ours. FOR SHARE waits for a takeover that is committing.
+_RENEW = """
+    WITH mine AS (
+        SELECT id, epoch FROM _migration_runs WHERE id = %(run)s AND epoch = %(epoch)s FOR SHARE
+    )
+    INSERT INTO _migration_leases (run_id, epoch, holder, renewed_at, expires_at)
+    SELECT id, epoch, %(holder)s, clock_timestamp(), clock_timestamp() + make_interval(secs => %(seconds)s)
+    FROM mine
+    ON CONFLICT (run_id) DO UPDATE SET
+        epoch = excluded.epoch, holder = excluded.holder,
+        renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
+"""
+# Seconds since the lease ran out.
+_AGE = """
+    SELECT extract(epoch FROM clock_timestamp() - expires_at)::float8 AS age
+    FROM _migration_leases WHERE run_id = %s
+"""
+# A number higher than any before.
+_NEXT_EPOCH = "SELECT nextval('_migration_epoch') AS epoch"
+
+
+def heartbeat(db: Db, run_id: str, run_epoch: int, seconds: float) -> None:
+    """Renew the lease for `seconds`; StaleEpoch, saying by whom, where the run was taken over."""
+    values = {"run": run_id, "epoch": run_epoch, "seconds": seconds, "holder": holder()}
+    if db.execute(_RENEW, values).rowcount == 0:
+        now = runs.run(db, run_id)
+        raise StaleEpoch(
+            f"run {run_id} was taken over by {now.caller.dag_id} / {now.caller.dag_run_id} "
+            f"(epoch {now.epoch}, ours {run_epoch}). This worker wrote nothing more; follow that DAG run.",
+            run=run_id,
+            epoch=run_epoch,
+            current=now.epoch,
+        )
+
+
+def lease_age(db: Db, run_id: str) -> float | None:
+    row = db.execute(_AGE, [run_id]).fetchone()
+    return None if row is None else float(row["age"])
+
+
+def next_epoch(db: Db) -> int:
+    row = db.execute(_NEXT_EPOCH).fetchone()
+    return int(row["epoch"]) if row else 0
+
+
+def holder() -> str:
+    """This process, as others may find it."""
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,123 @@
+"""Lockstep's own tables, in a PostgreSQL database of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from lockstep.domain.progress import Fence, KeyRange, Manifest, Progress
+from lockstep.domain.run import BatchEntry, RevisionState, Run, ShardState
+from lockstep.stores.ledger import backups, batches, history, leases, outbox, runs, schema, shards
+from lockstep.stores.ledger.connect import Connections
+from lockstep.stores.ledger.unit import PostgresLedgerUnit, unit
+
+
+class PostgresLedger:
+    """The ledger. Threads may share it; each call is one transaction of its own."""
+
+    def __init__(
+        self, conninfo: str, *, conn_id: str = "lockstep_ledger", lock_timeout: float = 10.0
+    ) -> None:
+        """`conninfo`: libpq's, as text or URI. `lock_timeout`: seconds that a call waits for a lock."""
+        self._connections = Connections(conninfo, conn_id=conn_id, lock_timeout=lock_timeout)
+
+    def __repr__(self) -> str:
+        return f"PostgresLedger({self._connections.address}, conn_id={self._connections.conn_id!r})"
+
+    def close(self) -> None:
+        """Close idle connections; the ledger can be used again."""
+        self._connections.close()
+
+    def check(self) -> Mapping[str, str]:
+        """Answer with server facts, bringing the ledger's own schema up to date."""
+        return schema.check(self._connections)
+
+    def unit(self) -> AbstractContextManager[PostgresLedgerUnit]:
+        """Open a transaction under the chain's lock; Unavailable, naming the holder, where it is not free."""
+        return unit(self._connections)
+
+    def revisions(self) -> dict[str, RevisionState]:
+        with self._connections.transaction() as db:
+            return runs.revisions(db)
+
+    def run(self, run_id: str) -> Run:
+        with self._connections.transaction() as db:
+            return runs.run(db, run_id)
+
+    def run_of(self, dag_id: str, dag_run_id: str) -> Run | None:
+        """Return the run that this Airflow run opened or took over, also if another has it since."""
+        with self._connections.transaction() as db:
+            return runs.run_of_caller(db, dag_id, dag_run_id)
+
+    def runs(self, revision: str | None = None, limit: int = 50) -> list[Run]:
+        with self._connections.transaction() as db:
+            return runs.latest(db, revision, limit)
+
+    def next_epoch(self) -> int:
+        with self._connections.transaction() as db:
+            return leases.next_epoch(db)
+
+    def heartbeat(self, run_id: str, run_epoch: int, seconds: float) -> None:
+        with self._connections.transaction() as db:
+            leases.heartbeat(db, run_id, run_epoch, seconds)
+
+    def lease_age(self, run_id: str) -> float | None:
+        with self._connections.transaction() as db:
+            return leases.lease_age(db, run_id)
+
+    def plan_shards(self, run_id: str, phase: str, step: int, ranges: Sequence[KeyRange]) -> list[ShardState]:
+        with self._connections.transaction() as db:
+            return shards.plan(db, run_id, phase, step, ranges)
+
+    def shards(self, run_id: str, phase: str | None = None) -> list[ShardState]:
+        with self._connections.transaction() as db:
+            return shards.of_run(db, run_id, phase)
+
+    def claim(self, run_id: str, phase: str, step: int, shard: int, holder: str) -> tuple[Fence, ShardState]:
+        with self._connections.transaction() as db:
+            return shards.claim(db, run_id, phase, step, shard, holder)
+
+    def save(self, fence: Fence, progress: Progress) -> None:
+        with self._connections.transaction() as db:
+            shards.save(db, fence, progress)
+
+    def win_batch(self, fence: Fence, entry: BatchEntry) -> None:
+        with self._connections.transaction() as db:
+            batches.win(db, fence, entry)
+
+    def close_batch(self, fence: Fence, entry: BatchEntry, state: str) -> None:
+        with self._connections.transaction() as db:
+            batches.close(db, fence, entry, state)
+
+    def batches(self, run_id: str, phase: str, step: int, shard: int | None = None) -> list[BatchEntry]:
+        with self._connections.transaction() as db:
+            return batches.read(db, run_id, phase, step, shard)
+
+    def set_batch_state(self, run_id: str, phase: str, entry: BatchEntry, state: str) -> None:
+        with self._connections.transaction() as db:
+            batches.set_state(db, run_id, phase, entry, state)
+
+    def save_backup(self, manifest: Manifest, *, proven: bool) -> None:
+        with self._connections.transaction() as db:
+            backups.save(db, manifest, proven)
+
+    def backups(self, run_id: str) -> list[Manifest]:
+        with self._connections.transaction() as db:
+            return backups.read(db, run_id)
+
+    def history(self, revision: str | None = None) -> list[dict[str, Any]]:
+        """Return entries as plain JSON, oldest first."""
+        with self._connections.transaction() as db:
+            return history.read(db, revision)
+
+    def verify_history(self) -> str | None:
+        return history.verify(self._connections)
+
+    def pending_events(self) -> int:
+        with self._connections.transaction() as db:
+            return outbox.pending(db)
+
+    def deliver(self, sink: outbox.Receiver, *, limit: int = 100) -> int:
+        """Hand pending events to a sink, run by run in order; raise the first failure after trying all."""
+        return outbox.deliver(self._connections, sink, limit)

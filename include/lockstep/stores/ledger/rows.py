@@ -1,0 +1,113 @@
+"""A row becomes a value here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from lockstep.domain.progress import BackupFile, Fingerprint, Manifest, Progress
+from lockstep.domain.run import BatchEntry, Caller, RevisionState, Run, ShardState
+from lockstep.domain.status import RunStatus, Status
+from lockstep.stores.ledger.plain import iso, utc
+
+Row = Mapping[str, Any]
+
+
+def _time(value: datetime | None) -> datetime | None:
+    return None if value is None else utc(value)
+
+
+def revision_of(row: Row) -> RevisionState:
+    """Return a row of `_migrations` as a value."""
+    return RevisionState(
+        id=row["id"],
+        description=row["description"],
+        storage_type=row["storage_type"],
+        status=Status(row["status"]),
+        checksum=row["checksum"],
+        down_revision=row["down_revision"],
+        applied_at=_time(row["applied_at"]),
+        rollback_at=_time(row["rollback_at"]),
+        error_message=row["error_message"],
+        applied_run=row["applied_run"],
+        last_run=row["last_run"],
+    )
+
+
+def run_of(row: Row) -> Run:
+    """Return a row of `_migration_runs` as a value."""
+    return Run(
+        id=row["id"],
+        revision=row["revision"],
+        direction=row["direction"],
+        status=RunStatus(row["status"]),
+        caller=Caller(
+            dag_id=row["dag_id"], dag_run_id=row["dag_run_id"], by=row["called_by"], parent=row["parent"]
+        ),
+        checksum=row["checksum"],
+        started_at=utc(row["started_at"]),
+        ended_at=_time(row["ended_at"]),
+        params=row["params"],
+        backed_up=row["backed_up"],
+        source_run=row["source_run"],
+        error=row["error"],
+        epoch=row["epoch"],
+        facts=row["facts"],
+    )
+
+
+def progress_of(row: Row) -> Progress:
+    """Return the progress that a shard's row, or a batch's JSON, holds."""
+    return Progress(
+        cursor=row["cursor"],
+        batches=row["batches"],
+        read=row["read"],
+        written=row["written"],
+        inserted=row["inserted"],
+        done=row["done"],
+    )
+
+
+def shard_of(row: Row) -> ShardState:
+    """Return a row of `_migration_shards` as a value."""
+    return ShardState(
+        step=row["step"],
+        shard=row["shard"],
+        label=row["label"],
+        lower=row["lower"],
+        upper=row["upper"],
+        state=row["state"],
+        epoch=row["epoch"],
+        progress=progress_of(row),
+    )
+
+
+def batch_of(row: Row) -> BatchEntry:
+    """Return a row of `_migration_batches` as a value."""
+    return BatchEntry(
+        step=row["step"],
+        shard=row["shard"],
+        batch=row["batch"],
+        state=row["state"],
+        path=row["path"],
+        sha256=row["sha256"],
+        progress=progress_of(row["progress"]),
+    )
+
+
+def manifest_json(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as plain JSON."""
+    return {**asdict(manifest), "taken_at": iso(manifest.taken_at)}
+
+
+def manifest_of(given: Row) -> Manifest:
+    """Return the manifest that JSON holds."""
+    fields = dict(given)
+    fields["taken_at"] = datetime.fromisoformat(fields["taken_at"])
+    fields["files"] = tuple(BackupFile(**file) for file in fields["files"])
+    fields["fingerprints"] = {
+        slug: Fingerprint.from_json(held) for slug, held in fields["fingerprints"].items()
+    }
+    return Manifest(**fields)

@@ -1,0 +1,193 @@
+-- The ledger's tables as they are now: the sum of migrations/, for people to read. A test compares the two.
+
+-- Which version of the ledger's own schema is installed, and when each came.
+CREATE TABLE _migration_schema (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    installed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- One row a revision: where it stands in this environment.
+CREATE TABLE _migrations (
+    id text PRIMARY KEY,
+    description text NOT NULL,
+    storage_type text NOT NULL,
+    status text NOT NULL DEFAULT 'pending' CONSTRAINT _migrations_status CHECK (
+        status IN ('pending', 'upgrading', 'applied', 'rolling_back', 'rolled_back', 'failed')
+    ),
+    applied_at timestamptz,
+    rollback_at timestamptz,
+    error_message text,
+    checksum text NOT NULL,
+    down_revision text,
+    applied_run text,
+    last_run text,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- One row a run: one attempt to move one revision one step.
+CREATE TABLE _migration_runs (
+    id text PRIMARY KEY,
+    seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    revision text NOT NULL,
+    direction text NOT NULL CONSTRAINT _migration_runs_direction CHECK (direction IN ('upgrade', 'downgrade')),
+    status text NOT NULL CONSTRAINT _migration_runs_status CHECK (
+        status IN ('open', 'applied', 'rolled_back', 'downgraded', 'stopped', 'failed', 'nothing_to_do')
+    ),
+    dag_id text NOT NULL,
+    dag_run_id text NOT NULL,
+    called_by text NOT NULL,
+    parent text,
+    checksum text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at timestamptz,
+    params jsonb NOT NULL DEFAULT '{}',
+    backed_up boolean NOT NULL DEFAULT false,
+    source_run text,
+    error text,
+    epoch bigint NOT NULL DEFAULT 1,
+    facts jsonb NOT NULL DEFAULT '{}'
+);
+CREATE INDEX _migration_runs_revision ON _migration_runs (revision, seq);
+-- At most one run is open on the chain.
+CREATE UNIQUE INDEX _migration_runs_one_open ON _migration_runs (status) WHERE status = 'open';
+
+-- Every Airflow run that opened a run or took it over; the latest is the one in _migration_runs.
+CREATE TABLE _migration_callers (
+    dag_id text NOT NULL,
+    dag_run_id text NOT NULL,
+    run_id text NOT NULL REFERENCES _migration_runs (id),
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (dag_id, dag_run_id, run_id)
+);
+
+-- Who works on a run, and until when nobody else may.
+CREATE TABLE _migration_leases (
+    run_id text PRIMARY KEY REFERENCES _migration_runs (id),
+    epoch bigint NOT NULL,
+    holder text NOT NULL,
+    renewed_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+
+-- Numbers that only rise: whoever holds the highest may write.
+CREATE SEQUENCE _migration_epoch AS bigint;
+
+-- One row a shard: a key range of one step, who works on it and how far they got.
+CREATE TABLE _migration_shards (
+    run_id text NOT NULL REFERENCES _migration_runs (id),
+    phase text NOT NULL CONSTRAINT _migration_shards_phase CHECK (phase IN ('upgrade', 'downgrade', 'undo')),
+    step integer NOT NULL,
+    shard integer NOT NULL,
+    label text NOT NULL,
+    lower text,
+    upper text,
+    state text NOT NULL DEFAULT 'planned' CONSTRAINT _migration_shards_state CHECK (
+        state IN ('planned', 'running', 'done')
+    ),
+    epoch bigint NOT NULL DEFAULT 0,
+    holder text,
+    claimed_at timestamptz,
+    saved_at timestamptz,
+    cursor text,
+    batches bigint NOT NULL DEFAULT 0,
+    read bigint NOT NULL DEFAULT 0,
+    written bigint NOT NULL DEFAULT 0,
+    inserted bigint NOT NULL DEFAULT 0,
+    done boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (run_id, phase, step, shard)
+);
+
+-- One row a journaled batch: whoever inserts it has won the batch.
+CREATE TABLE _migration_batches (
+    run_id text NOT NULL,
+    phase text NOT NULL,
+    step integer NOT NULL,
+    shard integer NOT NULL,
+    batch bigint NOT NULL,
+    -- the order in which batches were won, over all shards
+    seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    state text NOT NULL CONSTRAINT _migration_batches_state CHECK (state IN ('won', 'applied', 'undone')),
+    epoch bigint NOT NULL,
+    path text NOT NULL,
+    sha256 text NOT NULL,
+    progress jsonb NOT NULL,
+    won_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    closed_at timestamptz,
+    PRIMARY KEY (run_id, phase, step, shard, batch),
+    FOREIGN KEY (run_id, phase, step, shard) REFERENCES _migration_shards (run_id, phase, step, shard)
+);
+
+-- One row a backup of one database.
+CREATE TABLE _migration_backups (
+    run_id text NOT NULL REFERENCES _migration_runs (id),
+    path text NOT NULL,
+    conn_id text NOT NULL,
+    manifest jsonb NOT NULL,
+    proven boolean NOT NULL DEFAULT false,
+    saved_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run_id, path)
+);
+
+-- One row: what every change of state locks first, and where the history's hash chain ends.
+CREATE TABLE _migration_chain (
+    id boolean PRIMARY KEY DEFAULT true CONSTRAINT _migration_chain_one_row CHECK (id),
+    last_id bigint NOT NULL DEFAULT 0,
+    last_hash text NOT NULL DEFAULT ''
+);
+INSERT INTO _migration_chain DEFAULT VALUES;
+
+-- What happened, in order, each entry sealed by the hash of the one before it. Ids have no gaps.
+CREATE TABLE _migration_history (
+    id bigint PRIMARY KEY,
+    at timestamptz NOT NULL,
+    revision text,
+    run_id text,
+    kind text NOT NULL,
+    from_status text,
+    to_status text,
+    reason text,
+    who text NOT NULL,
+    detail jsonb NOT NULL,
+    prev_hash text NOT NULL,
+    hash text NOT NULL
+);
+CREATE INDEX _migration_history_revision ON _migration_history (revision, id);
+
+CREATE FUNCTION _migration_history_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the history of migrations is append-only: % refused', TG_OP
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'Write what is to be corrected as a new entry.';
+END
+$$;
+CREATE TRIGGER _migration_history_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON _migration_history
+    FOR EACH STATEMENT EXECUTE FUNCTION _migration_history_is_append_only();
+-- Also where a session pretends to be a replica.
+ALTER TABLE _migration_history ENABLE ALWAYS TRIGGER _migration_history_append_only;
+
+-- Events that happened, in the order in which they did. Ids follow the order of commits.
+CREATE TABLE _migration_outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event_id uuid NOT NULL UNIQUE,
+    run_id text NOT NULL REFERENCES _migration_runs (id),
+    label text NOT NULL,
+    data jsonb NOT NULL,
+    at timestamptz NOT NULL
+);
+
+-- How far each event got on its way to each sink.
+CREATE TABLE _migration_deliveries (
+    sink text NOT NULL,
+    outbox_id bigint NOT NULL REFERENCES _migration_outbox (id),
+    run_id text NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    tried_at timestamptz,
+    delivered_at timestamptz,
+    error text,
+    PRIMARY KEY (sink, outbox_id)
+);
+CREATE INDEX _migration_deliveries_event ON _migration_deliveries (outbox_id);
+CREATE INDEX _migration_deliveries_pending ON _migration_deliveries (sink, run_id, outbox_id)
+    WHERE delivered_at IS NULL;
