@@ -1,5 +1,7 @@
 """The example application's revisions load, say what they are, and show every verb."""
 
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copy
@@ -17,6 +19,7 @@ from lockstep.domain.revision import Revision
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = ROOT / "migrations"
+DOCS = ROOT / "docs"
 FAILURE = ROOT / "examples" / "failure" / "0012_fail_in_the_seventh_batch.py"
 
 #: What ops exports besides operations and expectations.
@@ -140,3 +143,40 @@ def test_the_failure_example_follows_the_head(chain: Chain, tmp_path: Path) -> N
     assert (last.down_revision, last.stem) == (chain.head, FAILURE.stem)
     assert last.storage_type == "document, object, table"
     assert last.upgrade[-1].verb == "transform_documents"
+
+
+def signature(name: str) -> str:
+    """Return how an operation is called, as the reference heads it."""
+    parameters = inspect.signature(getattr(ops, name)).parameters.values()
+    shown = inspect.Signature([one.replace(annotation=inspect.Parameter.empty) for one in parameters])
+    return f"### `ops.{name}{shown}`"
+
+
+def test_the_reference_has_every_verb_with_its_signature() -> None:
+    headings = re.findall(r"^### .*$", (DOCS / "operations.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(headings) == sorted(signature(name) for name in set(ops.__all__) - VALUES)
+
+
+def test_the_references_table_says_what_the_operations_say_of_themselves(chain: Chain) -> None:
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (DOCS / "operations.md").read_text("utf-8"), re.MULTILINE)
+    table = {verb: [cell.strip() for cell in cells.split("|")] for verb, cells in rows}
+    for operation in operations(chain):
+        _, batched, back, _, fits = table[operation.verb]
+        assert batched == ("yes" if operation.batched else "no"), operation.verb
+        assert (fits != "no") >= operation.fits_in_transaction, operation.verb
+        assert {"JOURNAL": "journal", "PARKED": "parked"}.get(operation.way_back.name, "") in back, (
+            operation.verb
+        )
+
+
+def test_the_revision_that_the_guide_writes_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (DOCS / "writing-a-revision.md").read_text("utf-8")
+    declared, source = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[:2]
+    monkeypatch.setattr(resources, "Essays", None, raising=False)
+    exec(declared, vars(resources))
+    for file in MIGRATIONS.glob("*.py"):
+        copy(file, tmp_path)
+    (tmp_path / "0012_count_words.py").write_text(source, "utf-8")
+    longer = load_chain(tmp_path)
+    assert longer.faults == ()
+    assert longer.head == "0012"
