@@ -88,7 +88,7 @@ def choose_transaction(
     one database and none is batched; anything else is batched.
     """
     if declared not in (None, "atomic", "batched"):
-        raise OperationError(f"transaction is {declared!r}; it is 'atomic' or 'batched'.")
+        raise OperationError(f"transaction is {declared!r}. It is 'atomic' or 'batched'.")
     reason = why_not_atomic(upgrade) or _verified_elsewhere(upgrade, expectations)
     if declared == "atomic" and reason:
         raise OperationError(

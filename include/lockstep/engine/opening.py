@@ -66,6 +66,12 @@ def current_run(services: Services, caller_dag_id: str, dag_run_id: str) -> Run:
             dag_id=caller_dag_id,
             dag_run_id=dag_run_id,
         )
+    if (run.caller.dag_id, run.caller.dag_run_id) != (caller_dag_id, dag_run_id):
+        raise Refused(
+            f"run {run.id} was taken over by {run.caller.dag_id} / {run.caller.dag_run_id}: look there. Nothing "
+            "was done here.",
+            run=run.id,
+        )
     return run
 
 
@@ -246,7 +252,7 @@ def _nothing(
     unit.add_run(run)
     where = "applied" if direction == "upgrade" else "not applied"
     services.log.info(f"nothing to do: revision {revision.id} is {where} already", run=run.id)
-    return unit.change_run(run.id, ended_at=run.started_at)
+    return unit.change_run(run.id, status=RunStatus.NOTHING_TO_DO)
 
 
 def _begin(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import traceback
 from dataclasses import asdict
-from datetime import datetime, timezone
 from typing import Any
 
 from lockstep.domain.errors import LockstepError
@@ -58,7 +57,7 @@ def _close(services: Services, unit: LedgerUnit, revision: Revision, run: Run) -
 
 
 def _ended(unit: LedgerUnit, run: Run, status: RunStatus) -> Run:
-    return unit.change_run(run.id, status=status, ended_at=datetime.now(timezone.utc))
+    return unit.change_run(run.id, status=status)
 
 
 def records_of(services: Services, run: Run) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from lockstep.domain.operations.run_python import RunPython
 from lockstep.domain.operations.sql import Sql
 from lockstep.domain.operations.sql_outside_transaction import SqlOutsideTransaction
 from lockstep.domain.progress import Fingerprint, Progress
-from lockstep.domain.resources import Everything, Resource, Touched
+from lockstep.domain.resources import Everything, Prefix, Resource, Touched
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.engine.backup import fingerprints
@@ -121,8 +122,20 @@ def _accounts(services: Services, revision: Revision, run: Run) -> dict[Resource
             else:
                 parts[resource].append(_part(operation, resource, done, whole))
     return {
-        resource: _sum(listed, resource.database in opaque_databases) for resource, listed in parts.items()
+        resource: _sum(listed, resource.database in opaque_databases or _overlaps(resource, parts))
+        for resource, listed in parts.items()
     }
+
+
+def _overlaps(resource: Resource, others: Iterable[Resource]) -> bool:
+    """Whether another prefix that is written lies inside this one, or around it."""
+    return isinstance(resource, Prefix) and any(
+        isinstance(other, Prefix)
+        and other != resource
+        and other.database == resource.database
+        and (other.name.startswith(resource.name) or resource.name.startswith(other.name))
+        for other in others
+    )
 
 
 def _part(operation: Operation, resource: Resource, done: Progress, whole: bool) -> Account:

@@ -1,4 +1,4 @@
-"""The servers that every contract test runs against: embedded, unless the environment names others."""
+"""The servers that tests run against: embedded, unless the environment names others."""
 
 from __future__ import annotations
 
