@@ -1,0 +1,1 @@
+"""Airflow's side of Lockstep: the only package that imports it."""

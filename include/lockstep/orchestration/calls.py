@@ -1,0 +1,38 @@
+"""The engine as the tasks call it: one place to look, and one to put a scripted engine in."""
+
+from lockstep.domain.chain import load_chain
+from lockstep.domain.loading import load_revision
+from lockstep.engine.atomic import run_atomic
+from lockstep.engine.backup import prove_backups, take_backup
+from lockstep.engine.emitting import emit
+from lockstep.engine.opening import current_run, open_run
+from lockstep.engine.outcome import outcome
+from lockstep.engine.recording import note_failure, record
+from lockstep.engine.routing import Hop, plan_route
+from lockstep.engine.steps import plan_step, run_step_shard, settle
+from lockstep.engine.undo import verify_restored, way_down
+from lockstep.engine.verify import verify
+from lockstep.orchestration.wiring import services_for
+
+__all__ = [
+    "Hop",
+    "current_run",
+    "emit",
+    "load_chain",
+    "load_revision",
+    "note_failure",
+    "open_run",
+    "outcome",
+    "plan_route",
+    "plan_step",
+    "prove_backups",
+    "record",
+    "run_atomic",
+    "run_step_shard",
+    "services_for",
+    "settle",
+    "take_backup",
+    "verify",
+    "verify_restored",
+    "way_down",
+]

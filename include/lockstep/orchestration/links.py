@@ -1,0 +1,69 @@
+"""Links from a task to Lockstep's own pages and to the run that triggered this one."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from airflow.sdk import BaseOperatorLink
+
+#: where plugins/ mounts Lockstep's pages in the API server
+PREFIX = "/lockstep"
+
+
+def base_path() -> str:
+    """Return the path below which Airflow is served, without its host: a browser knows the host better."""
+    from airflow.sdk.configuration import conf
+
+    return urlsplit(str(conf.get("api", "base_url", fallback=""))).path.rstrip("/")
+
+
+def run_page(ledger_run: str | None, dag_id: str, dag_run_id: str) -> str:
+    """Return the page of a ledger's run; by the DAG run where the ledger's is not known."""
+    if ledger_run:
+        return f"{base_path()}{PREFIX}/runs/{quote(ledger_run, safe='')}"
+    return f"{base_path()}{PREFIX}/dag-runs/{quote(dag_id, safe='')}/{quote(dag_run_id, safe='')}"
+
+
+def dag_run_page(dag_id: str, dag_run_id: str) -> str:
+    """Return Airflow's page of a DAG run."""
+    return f"{base_path()}/dags/{quote(dag_id, safe='')}/runs/{quote(dag_run_id, safe='')}"
+
+
+class LedgerEntryLink(BaseOperatorLink):
+    """The ledger's entry of the run."""
+
+    name = "Ledger entry"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        return run_page(getattr(operator, "ledger_run", None), ti_key.dag_id, ti_key.run_id)
+
+
+class BackupManifestLink(BaseOperatorLink):
+    """The manifests of the run's backups."""
+
+    name = "Backup manifest"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        return run_page(getattr(operator, "ledger_run", None), ti_key.dag_id, ti_key.run_id) + "/backup"
+
+
+class TriggeredByLink(BaseOperatorLink):
+    """The DAG run that triggered this one; the run itself where a person did."""
+
+    name = "Triggered by"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        parent = getattr(operator, "triggered_by", None)
+        if parent and "/" in parent:
+            return dag_run_page(*parent.split("/", 1))
+        return dag_run_page(ti_key.dag_id, ti_key.run_id)
+
+
+LEDGER_ENTRY = LedgerEntryLink()
+BACKUP_MANIFEST = BackupManifestLink()
+TRIGGERED_BY = TriggeredByLink()
+#: each is stored when a task ends, which costs a request: every task has the first, the others few
+LINKS: tuple[BaseOperatorLink, ...] = (LEDGER_ENTRY,)
+BACKUP_LINKS: tuple[BaseOperatorLink, ...] = (LEDGER_ENTRY, BACKUP_MANIFEST)
+ALL_LINKS: tuple[BaseOperatorLink, ...] = (LEDGER_ENTRY, BACKUP_MANIFEST, TRIGGERED_BY)

@@ -1,0 +1,62 @@
+"""Back up what the revision touches, and prove the backups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lockstep.orchestration.links import BACKUP_LINKS
+from lockstep.orchestration.shape import SETTLE, VERIFY
+from lockstep.orchestration.tasks.base import Desk, LockstepTask, skipping
+
+_NOTHING_CHANGED = (
+    "nothing was changed, since no step starts before the backups are proven. The run ends as stopped; mend the "
+    "cause and trigger the DAG again."
+)
+
+
+class TakeBackup(LockstepTask):
+    """Write the backup of one database to the vault."""
+
+    operator_extra_links = BACKUP_LINKS
+
+    #: its place among the revision's databases
+    place: int
+
+    def work(self, desk: Desk) -> Any:
+        from lockstep.orchestration import calls
+
+        run = desk.run
+        return calls.take_backup(desk.services, desk.revision, run, desk.revision.databases[self.place])
+
+    def where(self, desk: Desk) -> str:
+        return f"backing up {desk.revision.databases[self.place].conn_id}"
+
+    def after_failure(self, desk: Desk) -> str:
+        return _NOTHING_CHANGED
+
+
+class ProveBackups(LockstepTask):
+    """Read the backups back; only then may the data change."""
+
+    operator_extra_links = BACKUP_LINKS
+
+    def work(self, desk: Desk) -> Any:
+        from lockstep.orchestration import calls
+
+        facts = calls.prove_backups(desk.services, desk.revision, desk.run)
+        if desk.run.direction == "downgrade":
+            desk.log.info("the backups are proven; this run goes down, so the upgrade is left out", **facts)
+            raise skipping(
+                (
+                    *desk.shape.upgrade_tasks,
+                    SETTLE,
+                    VERIFY,
+                )
+            )
+        return facts
+
+    def where(self, desk: Desk) -> str:
+        return "reading the backups back"
+
+    def after_failure(self, desk: Desk) -> str:
+        return _NOTHING_CHANGED

@@ -1,0 +1,106 @@
+"""The one place where Airflow's connections become stores, ledger, vault and sinks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
+from lockstep.orchestration.connections import (
+    bucket_access,
+    fetch,
+    lookup,
+    mongo_access,
+    postgres_conninfo,
+)
+
+if TYPE_CHECKING:
+    from lockstep.engine.ports import Ledger, Sink, Vault
+    from lockstep.engine.services import Log, Services, Store
+
+#: environment variable → connection id unless it says otherwise
+LEDGER = ("LOCKSTEP_LEDGER_CONN_ID", "lockstep_ledger")
+VAULT = ("LOCKSTEP_VAULT_CONN_ID", "lockstep_vault")
+YAPPER = ("LOCKSTEP_YAPPER_CONN_ID", "lockstep_yapper")
+#: folder of pg_dump and pg_restore, where they are not on PATH
+PG_BIN = "LOCKSTEP_PG_BIN"
+
+
+def services_for(params: Mapping[str, Any], log: Log) -> Services:
+    """Return what the engine works with. Drivers are imported here, when a task runs."""
+    from lockstep.engine.services import Services
+    from lockstep.orchestration.params import settings_from
+
+    return Services(
+        ledger=ledger(),
+        vault=vault(),
+        stores=open_store,
+        sinks=sinks(log),
+        settings=settings_from(params),
+        log=log,
+    )
+
+
+def conn_id_of(named: tuple[str, str]) -> str:
+    """Return the connection id that the environment names, or the default."""
+    variable, default = named
+    return os.environ.get(variable, "").strip() or default
+
+
+def ledger() -> Ledger:
+    from lockstep.stores.ledger.ledger import PostgresLedger
+
+    conn_id = conn_id_of(LEDGER)
+    connection = fetch(conn_id, "postgres", "the ledger: Lockstep's own tables, in a database of their own")
+    return PostgresLedger(postgres_conninfo(connection), conn_id=conn_id)
+
+
+def vault() -> Vault:
+    from lockstep.stores.vault import S3Vault
+
+    conn_id = conn_id_of(VAULT)
+    access = bucket_access(fetch(conn_id, "aws", "the vault: the bucket of backups and journals"))
+    return S3Vault(dict(access.client), access.bucket, conn_id=conn_id)
+
+
+def sinks(log: Log) -> tuple[Sink, ...]:
+    """Return where events go; without a connection to Yapper they stay in the outbox."""
+    conn_id = conn_id_of(YAPPER)
+    if lookup(conn_id) is None:
+        log.info(
+            f"there is no Airflow connection {conn_id!r}: events are not sent to Yapper", conn_id=conn_id
+        )
+        return ()
+    from lockstep.stores.yapper import YapperSink
+
+    connection = fetch(conn_id, "postgres", "Yapper, the event broker")
+    return (YapperSink(postgres_conninfo(connection), conn_id=conn_id),)
+
+
+def open_store(database: Database) -> Store:
+    """Open the store of a database that a revision declares."""
+    if isinstance(database, Postgres):
+        from lockstep.stores.postgres.store import PostgresStore
+
+        connection = fetch(database.conn_id, "postgres", "a PostgreSQL database of resources.py")
+        return PostgresStore(database, postgres_conninfo(connection), pg_bin=_pg_bin())
+    if isinstance(database, Mongo):
+        from lockstep.stores.mongo.store import MongoStore
+
+        connection = fetch(database.conn_id, "mongo", "a MongoDB database of resources.py")
+        return MongoStore(database, *mongo_access(connection))
+    return open_bucket(database)
+
+
+def _pg_bin() -> Path | None:
+    named = os.environ.get(PG_BIN, "").strip()
+    return Path(named) if named else None
+
+
+def open_bucket(database: Bucket) -> Store:
+    from lockstep.stores.s3.store import S3Store
+
+    access = bucket_access(fetch(database.conn_id, "aws", "a bucket of resources.py"), database.bucket)
+    return S3Store(database, dict(access.client), access.bucket)
