@@ -1,31 +1,40 @@
 """Custom metadata in S3, which takes ASCII headers only.
 
 A value that is not plain ASCII is written as RFC 2047 encoded words (`=?utf-8?B?…?=`), the way S3 itself
-shows such values; so is one that a header would trim or that looks like an encoded word. A name is
-percent-encoded where it holds what a header's name cannot. Both are undone by `decode_metadata`.
+shows such values; so is one that a header would trim or that looks like an encoded word. In a name, what is
+no letter, digit, '.', '-' or '_' is written byte by byte as `__` and two hexadecimal digits, and so is the
+first of two '_'. Both are undone by `decode_metadata`.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from email.header import decode_header
-from urllib.parse import quote, unquote
 
 #: bytes in one encoded word: RFC 2047 allows 75 characters, encoded, with its frame
 _WORD_BYTES = 45
-#: characters of a header's name besides letters and digits; '%' marks an encoded one
-_NAME_SAFE = "!#$&'*+-.^_`|~"
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]|_(?=_)")
+_ESCAPED = re.compile(r"(?:__[0-9a-f]{2})+")
 
 
 def encode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return metadata as S3 takes it."""
-    return {quote(name, safe=_NAME_SAFE): _encode(value) for name, value in metadata.items()}
+    return {_NOT_IN_NAMES.sub(_escape, name): _encode(value) for name, value in metadata.items()}
 
 
 def decode_metadata(stored: Mapping[str, str]) -> dict[str, str]:
     """Return metadata as it was before `encode_metadata` (S3 turns names into lower case)."""
-    return {unquote(name): _decode(value) for name, value in stored.items()}
+    return {_ESCAPED.sub(_unescape, name): _decode(value) for name, value in stored.items()}
+
+
+def _escape(found: re.Match[str]) -> str:
+    return "".join(f"__{byte:02x}" for byte in found[0].encode("utf-8", "surrogatepass"))
+
+
+def _unescape(found: re.Match[str]) -> str:
+    return bytes.fromhex(found[0].replace("__", "")).decode("utf-8", "surrogatepass")
 
 
 def _encode(value: str) -> str:
