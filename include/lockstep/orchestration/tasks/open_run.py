@@ -17,9 +17,9 @@ class OpenRun(LockstepTask):
     def work(self, desk: Desk) -> Any:
         from lockstep.orchestration import calls
         from lockstep.orchestration.callers import alive, caller_of
-        from lockstep.orchestration.params import refuse_unknown
+        from lockstep.orchestration.params import refuse_unknown, revision_params
 
-        refuse_unknown(desk.context["dag_run"].conf, desk.params)
+        refuse_unknown(desk.context["dag_run"].conf, revision_params())
         revision = desk.chain[desk.revision.id]
         run = calls.open_run(
             desk.services,

@@ -18,9 +18,9 @@ class PlanRoute(LockstepTask):
 
     def work(self, desk: Desk) -> Any:
         from lockstep.orchestration import calls
-        from lockstep.orchestration.params import refuse_unknown
+        from lockstep.orchestration.params import refuse_unknown, route_params
 
-        refuse_unknown(desk.context["dag_run"].conf, desk.params)
+        refuse_unknown(desk.context["dag_run"].conf, route_params("", ""))
         target = str(desk.params["target"])
         hops = calls.plan_route(desk.services, desk.chain, target=target, direction=self.direction)
         if not hops:

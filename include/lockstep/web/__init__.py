@@ -1,0 +1,1 @@
+"""Pages over the ledger, to read and never to write."""

@@ -1,0 +1,81 @@
+"""What the ledger knows of one run, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from lockstep.domain.run import Run
+from lockstep.engine.ports import Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Reads one ledger, opened for each question and closed after it."""
+
+    ledger: Callable[[], Ledger]
+    #: where a path of the vault is, such as s3://bucket/path, without credentials
+    uri: Callable[[str], str]
+
+    def run(self, run_id: str) -> Run:
+        """Return a run; Refused where there is none."""
+        return self.ledger().run(run_id)
+
+    def run_of(self, dag_id: str, dag_run_id: str) -> Run | None:
+        """Return the run that an Airflow run worked for."""
+        return self.ledger().run_of(dag_id, dag_run_id)
+
+    def entry(self, run: Run) -> dict[str, Any]:
+        """Return a run with its shards, history and backups."""
+        ledger = self.ledger()
+        state = ledger.revisions().get(run.revision)
+        shards = [
+            {
+                "phase": phase,
+                "step": shard.step,
+                "shard": shard.shard,
+                "label": shard.label,
+                "state": shard.state,
+                "batches": shard.progress.batches,
+                "read": shard.progress.read,
+                "written": shard.progress.written,
+            }
+            for phase in ("upgrade", "undo", "downgrade")
+            for shard in ledger.shards(run.id, phase)
+        ]
+        history = [entry for entry in ledger.history(run.revision) if entry.get("run_id") == run.id]
+        found: dict[str, Any] = plain(
+            {
+                "run": asdict(run),
+                "revision": asdict(state) if state else None,
+                "shards": shards,
+                "history": history,
+                "backups": [self.uri(manifest.path) for manifest in ledger.backups(run.id)],
+            }
+        )
+        return found
+
+    def manifests(self, run: Run) -> list[dict[str, Any]]:
+        """Return the manifests of a run's backups."""
+        found = [
+            {**asdict(manifest), "size": manifest.size, "uri": self.uri(manifest.path)}
+            for manifest in self.ledger().backups(run.id)
+        ]
+        listed: list[dict[str, Any]] = plain(found)
+        return listed
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it; times in UTC as ISO 8601."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

@@ -1,0 +1,22 @@
+"""Airflow finds Lockstep's links and pages here."""
+
+from functools import cached_property
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from lockstep.orchestration.links import ALL_LINKS, PREFIX
+
+
+class LockstepPlugin(AirflowPlugin):
+    """Register the links on tasks, and the pages that they lead to."""
+
+    name = "lockstep"
+    operator_extra_links = list(ALL_LINKS)  # noqa: RUF012 - Airflow's own shape of it
+
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """Build the pages when the API server asks: every task process loads plugins, and needs none."""
+        from lockstep.orchestration.pages import build_app
+
+        return [{"name": "Lockstep", "url_prefix": PREFIX, "app": build_app()}]
