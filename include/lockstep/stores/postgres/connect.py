@@ -1,0 +1,142 @@
+"""Connections: opened when needed, one kept for the next call, none shared by two callers."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+
+from lockstep.domain.errors import Refused
+from lockstep.domain.resources import Postgres
+from lockstep.stores.postgres.errors import Address, translated
+from lockstep.stores.postgres.text import Conn, run
+
+#: seconds to wait for a connection, unless the connection string says otherwise
+CONNECT_TIMEOUT = 10
+
+#: Pin what a value's text form depends on, for this transaction only: a pooler hands the session on.
+#: row_security off: a policy that would hide rows from us is an error, not a migration of half a table.
+PIN = """
+SELECT set_config('DateStyle', 'ISO, YMD', true), set_config('IntervalStyle', 'postgres', true),
+       set_config('TimeZone', 'UTC', true), set_config('bytea_output', 'hex', true),
+       set_config('extra_float_digits', '1', true), set_config('lc_monetary', 'C', true),
+       set_config('xmloption', 'content', true), set_config('row_security', 'off', true)
+"""
+
+#: Make names in definitions qualified, whatever the role's search path is.
+PIN_NAMES = "SELECT set_config('search_path', 'pg_catalog', true)"
+
+
+class _Idle:
+    """The one connection that waits for the next call."""
+
+    def __init__(self) -> None:
+        self.conn: Conn | None = None
+        self.pid = 0
+        self.lock = threading.Lock()
+
+    def take(self) -> Conn | None:
+        with self.lock:
+            conn, self.conn = self.conn, None
+        if conn is None or self.pid != os.getpid():  # a forked child must not speak on its parent's socket
+            return None
+        if conn.closed or _has_news(conn):
+            conn.close()
+            return None
+        return conn
+
+    def keep(self, conn: Conn) -> None:
+        whole = not conn.closed and conn.info.transaction_status == TransactionStatus.IDLE
+        with self.lock:
+            if whole and self.conn is None:
+                self.conn, self.pid = conn, os.getpid()
+                return
+        conn.close()
+
+    def close(self) -> None:
+        with self.lock:
+            conn, self.conn = self.conn, None
+        if conn is not None and self.pid == os.getpid():
+            conn.close()
+
+
+def _has_news(conn: Conn) -> bool:
+    """Tell whether an idle connection has something to read: most likely that the server hung up."""
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class Connector:
+    """Open transactions on one database."""
+
+    def __init__(self, database: Postgres, conninfo: str) -> None:
+        try:
+            #: libpq parameters, the password among them
+            self.params: dict[str, Any] = dict(conninfo_to_dict(conninfo))
+        except psycopg.ProgrammingError:
+            # Not chained: libpq quotes the string that it cannot read, password and all.
+            raise Refused(
+                f"The Airflow connection {database.conn_id!r} does not make a PostgreSQL connection string. "
+                "Mend its host, port, schema and extra.",
+                conn_id=database.conn_id,
+            ) from None
+        self.params["application_name"] = "lockstep"
+        self.params.setdefault("connect_timeout", CONNECT_TIMEOUT)
+        self.params.setdefault("client_encoding", "UTF8")
+        self._conninfo = make_conninfo(**self.params)
+        self.address = Address(
+            conn_id=database.conn_id,
+            host=str(self.params.get("host") or os.environ.get("PGHOST") or "local socket"),
+            port=str(self.params.get("port") or os.environ.get("PGPORT") or "5432"),
+            dbname=str(self.params.get("dbname") or os.environ.get("PGDATABASE") or ""),
+        )
+        self._idle = _Idle()
+        weakref.finalize(self, self._idle.close)
+
+    def __repr__(self) -> str:
+        return f"<Connector {self.address}>"
+
+    def close(self) -> None:
+        """Close the connection that is kept; the next call opens another."""
+        self._idle.close()
+
+    def open(self) -> Conn:
+        """Open a connection of the caller's own."""
+        with translated(self.address):
+            # No prepared statements: behind a pooler the next transaction may meet another server process.
+            return psycopg.connect(self._conninfo, prepare_threshold=None)
+
+    @contextmanager
+    def transaction(self, *, snapshot: bool = False, pinned: bool = True) -> Iterator[Conn]:
+        """Give a connection in one transaction, committed when the block ends well.
+
+        snapshot: read only, and every statement sees the same state (REPEATABLE READ).
+        pinned: text forms of values do not depend on the role's or the database's settings.
+        """
+        conn = self._idle.take() or self.open()
+        try:
+            with translated(self.address):
+                conn.isolation_level = (
+                    IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
+                )
+                conn.read_only = snapshot
+                if pinned:
+                    run(conn, PIN)
+                yield conn
+                conn.commit()
+        except BaseException:
+            with suppress(psycopg.Error):
+                conn.rollback()
+            raise
+        finally:
+            self._idle.keep(conn)

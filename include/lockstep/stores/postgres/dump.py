@@ -1,0 +1,291 @@
+"""Backups by pg_dump: one archive a database, streamed, which stock pg_restore takes into an empty database.
+
+It holds the whole schema, and the rows of the tables touched and of those that they refer to. Owners and
+grants are left out, so that another role, on another server, can restore it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from shutil import which
+from typing import IO
+
+from psycopg.conninfo import make_conninfo
+
+from lockstep.domain.errors import LockstepError, Refused, Unavailable
+from lockstep.domain.exchange import BackupPart
+from lockstep.domain.resources import Everything, Table
+from lockstep.stores.postgres.connect import Connector
+from lockstep.stores.postgres.schema import PARKED
+from lockstep.stores.postgres.shape import all_tables
+from lockstep.stores.postgres.text import Conn, one, quote, run
+
+#: bytes read from pg_dump at a time, at most
+CHUNK = 1 << 20
+#: lines of pg_dump's complaints that are kept
+TAIL = 20
+#: seconds that a pg_dump which was told to stop may take
+STOP_TIMEOUT = 10
+#: PostgreSQL's words for an archive's compression, best first; zstd since pg_dump 16, where built in
+COMPRESSION = (("zstd:3", 16), ("6", 0))
+
+#: The server's version as a number, as text, and the database's name.
+SERVER = "SELECT current_setting('server_version_num')::integer, current_setting('server_version'), current_database()"
+
+#: Let pg_dump see what this transaction sees.
+EXPORT = "SELECT pg_export_snapshot()"
+
+#: This transaction only waits while pg_dump works.
+WAIT_LONG = "SELECT set_config('idle_in_transaction_session_timeout', '0', true)"
+
+#: Of a set of tables: they, what they refer to by foreign key, and partitions, as far as it goes.
+NEEDED = """
+WITH RECURSIVE needed AS (
+    SELECT unnest(%(oids)s::oid[]) AS oid
+    UNION
+    SELECT further.oid FROM needed JOIN (
+        SELECT conrelid AS by, confrelid AS oid FROM pg_constraint WHERE contype = 'f'
+        UNION ALL
+        SELECT inhparent, inhrelid FROM pg_inherits
+    ) AS further ON further.by = needed.oid
+)
+SELECT oid FROM needed
+"""
+
+#: Tables whose rows are not wanted.
+UNWANTED = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.oid = ANY(%(needed)s::oid[])
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'lockstep_state')
+ORDER BY 1, 2
+"""
+
+#: Whether anything in use hangs on a parked table: a foreign key or a view, which cannot be restored without it.
+PARKED_IN_USE = """
+SELECT EXISTS (
+    SELECT FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_class t ON t.oid = f.confrelid
+    WHERE f.contype = 'f' AND t.relnamespace = to_regnamespace(%(parked)s)
+      AND c.relnamespace <> t.relnamespace
+) OR EXISTS (
+    SELECT FROM pg_depend d JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+    JOIN pg_class v ON v.oid = w.ev_class JOIN pg_class t ON d.refobjid = t.oid
+    WHERE d.refclassid = 'pg_class'::regclass AND t.relnamespace = to_regnamespace(%(parked)s)
+      AND v.relnamespace <> t.relnamespace
+)
+"""
+
+#: A table's identity.
+OID = "SELECT to_regclass(%(name)s)::oid::bigint"
+
+_VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\S*)")
+#: what pg_dump inherits of our environment: enough to run and to find certificates, nothing of Airflow's
+_ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "KRB5CCNAME",
+)
+_SECRET = ("password", "sslpassword")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A pg_dump that was found."""
+
+    path: str
+    major: int
+    version: str
+
+
+def backup(
+    connector: Connector, touched: Sequence[Table | Everything], pg_bin: Path | None
+) -> Iterator[BackupPart]:
+    """Give one archive of the database; Refused where no pg_dump fits the server."""
+    with connector.transaction(snapshot=True) as conn:
+        number, version, dbname = one(conn, SERVER)
+    program = find_program(pg_bin)
+    if program.major < number // 10000:
+        raise Refused(
+            f"{program.path} is pg_dump {program.version}, and the server of {connector.address} is "
+            f"PostgreSQL {version}: pg_dump must not be older. Install PostgreSQL {number // 10000}'s client "
+            "programs, and have them found first on PATH.",
+            pg_dump=program.version,
+            server=version,
+        )
+    dump = Dump(connector=connector, touched=tuple(touched), program=program)
+    yield BackupPart(
+        name=f"{dbname.replace('/', '_')}.dump",
+        holds="postgres archive",
+        chunks=dump.chunks,
+        count=dump.count,
+        metadata={"pg-dump": program.version, "server": version.split()[0]},
+    )
+
+
+def find_program(pg_bin: Path | None) -> Program:
+    """Find pg_dump in `pg_bin`, then on PATH; Refused where there is none."""
+    folders = [str(pg_bin)] if pg_bin else []
+    path = next(filter(None, (which("pg_dump", path=folder) for folder in [*folders, None])), None)
+    if path is None:
+        raise Refused(
+            f"No pg_dump in {', '.join([*folders, 'PATH'])}: a backup needs it. Install PostgreSQL's client "
+            "programs.",
+        )
+    return _asked(path)
+
+
+@lru_cache(maxsize=8)
+def _asked(path: str) -> Program:
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    found = _VERSION.search(said)
+    if found is None:
+        raise Refused(f"{path} does not say which pg_dump it is. Install PostgreSQL's client programs again.")
+    return Program(path=path, major=int(found[1]), version=found[1] + found[2])
+
+
+@lru_cache(maxsize=8)
+def compression(program: Program) -> str:
+    """Return the best compression that this pg_dump was built with.
+
+    It is asked to dump from where no server is: one that cannot compress says so before it connects.
+    """
+    for name, since in COMPRESSION:
+        if program.major < since:
+            continue
+        command = [program.path, "--format=custom", f"--compress={name}", "--dbname=host=/nonexistent"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())  # noqa: S603
+        if "compress" not in said.stderr:
+            return name
+    return "0"
+
+
+@dataclass(kw_only=True)
+class Dump:
+    """One run of pg_dump, begun when its chunks are read."""
+
+    connector: Connector
+    touched: tuple[Table | Everything, ...]
+    program: Program
+    _rows: int | None = field(default=None, init=False)
+
+    def count(self) -> int | None:
+        """Return the rows of the tables touched, in the very state that was dumped."""
+        return self._rows
+
+    def chunks(self) -> Iterator[bytes]:
+        """Stream the archive; a consumer that stops early ends pg_dump."""
+        with self.connector.transaction(snapshot=True) as conn:
+            run(conn, WAIT_LONG)
+            snapshot = one(conn, EXPORT)[0]
+            tables = self._tables(conn)
+            yield from self._stream([*self._selection(conn, tables), f"--snapshot={snapshot}"])
+            # The same snapshot still: these are the rows that pg_dump saw.
+            self._rows = sum(one(conn, f"SELECT count(*) FROM {name}")[0] for name in tables.values())
+
+    def _tables(self, conn: Conn) -> dict[int, str]:
+        """Return the tables touched that exist, by identity."""
+        names: list[tuple[str, str]] = []
+        for touched in self.touched:
+            names += all_tables(conn) if isinstance(touched, Everything) else [(touched.schema, touched.name)]
+        # to_regclass takes the name as a value: the per cent signs that quote() doubles are single there.
+        found = {one(conn, OID, {"name": quote(*name).replace("%%", "%")})[0]: quote(*name) for name in names}
+        found.pop(None, None)
+        return found
+
+    def _selection(self, conn: Conn, tables: dict[int, str]) -> list[str]:
+        """Return the options that say what goes into the archive."""
+        options = ["--exclude-schema=lockstep_state"]
+        if not one(conn, PARKED_IN_USE, {"parked": PARKED})[0]:
+            options.append(f"--exclude-schema={PARKED}")
+        if any(isinstance(touched, Everything) for touched in self.touched):
+            return options
+        needed = [oid for (oid,) in run(conn, NEEDED, {"oids": list(tables)})]
+        for schema, name in run(conn, UNWANTED, {"needed": needed}):
+            pattern = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
+            options.append(f"--exclude-table-data={pattern}")
+        return [*options, "--no-blobs"]
+
+    def _stream(self, selection: list[str]) -> Iterator[bytes]:
+        params = self.connector.params
+        command = [
+            self.program.path,
+            "--format=custom",
+            f"--compress={compression(self.program)}",
+            "--no-owner",
+            "--no-privileges",
+            "--no-publications",
+            "--no-subscriptions",
+            "--no-password",
+            *selection,
+            # Everybody on the machine can read a command line; the password is in the environment.
+            f"--dbname={make_conninfo(**{k: v for k, v in params.items() if k not in _SECRET})}",
+        ]
+        environment = _environment()
+        if params.get("password"):
+            environment["PGPASSWORD"] = str(params["password"])
+        process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        )
+        complaints: deque[str] = deque(maxlen=TAIL)
+        listener = threading.Thread(target=_listen, args=(process.stderr, complaints), daemon=True)
+        listener.start()
+        try:
+            out: IO[bytes] = process.stdout  # type: ignore[assignment]
+            while chunk := os.read(out.fileno(), CHUNK):
+                yield chunk
+            code = process.wait()
+            listener.join()
+        finally:
+            _end(process, listener)
+        if code:
+            raise self._failed(code, list(complaints))
+
+    def _failed(self, code: int, complaints: list[str]) -> LockstepError:
+        said = " ".join(complaints) or "it said nothing"
+        lost = re.search(r"connection to server|could not connect|terminating connection|server closed", said)
+        kind = Unavailable if lost or code < 0 else Refused
+        return kind(
+            f"pg_dump of {self.connector.address} ended with code {code}: {said} "
+            "Nothing was backed up; mend the cause and clear the failed task.",
+            conn_id=self.connector.address.conn_id,
+            code=code,
+        )
+
+
+def _environment() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("PG")
+    }
+
+
+def _listen(complaints: IO[bytes], kept: deque[str]) -> None:
+    for line in complaints:
+        kept.append(line[:1000].decode(errors="replace").strip())
+
+
+def _end(process: subprocess.Popen[bytes], listener: threading.Thread) -> None:
+    """Leave no process and no pipe behind."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    listener.join()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()

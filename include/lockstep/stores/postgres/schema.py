@@ -1,0 +1,42 @@
+"""Lockstep's own schema inside a target database: made once, by whoever comes first."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from lockstep.domain.errors import Refused
+from lockstep.stores.postgres.errors import Address
+from lockstep.stores.postgres.text import Conn, one, raw, run
+
+VERSION = 1
+#: where parked tables live
+PARKED = "lockstep_parked"
+#: names of parked columns start so
+PARKED_COLUMN = "_lockstep_"
+
+#: Whether the schema is there at all; to_regclass needs no right to look into it.
+IS_THERE = "SELECT to_regclass('lockstep_state.schema_version') IS NOT NULL"
+
+#: Let one transaction at a time make it. A transaction's lock, so that it survives a transaction pooler.
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('lockstep schema', 0))"
+
+#: Which version is there.
+WHICH = "SELECT max(version) FROM lockstep_state.schema_version"
+
+
+def ensure(conn: Conn, address: Address) -> int:
+    """Make the schema where it is missing and return its version; Refused for one from the future."""
+    if not one(conn, IS_THERE)[0]:
+        run(conn, ONE_AT_A_TIME)
+        # Asked again: whoever held the lock has most likely made it.
+        if not one(conn, IS_THERE)[0]:
+            conn.execute(raw(files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")))
+    version: int = one(conn, WHICH)[0]
+    if version > VERSION:
+        raise Refused(
+            f"PostgreSQL, {address}: schema lockstep_state has version {version}, and this Lockstep knows "
+            f"{VERSION}. Install the Lockstep that made it, or a later one.",
+            conn_id=address.conn_id,
+            version=version,
+        )
+    return version

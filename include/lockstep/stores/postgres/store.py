@@ -1,0 +1,144 @@
+"""A PostgreSQL database as the engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from lockstep.domain.exchange import BackupPart
+from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
+from lockstep.domain.resources import Everything, Postgres, Table
+from lockstep.stores.postgres import checkpoints, dump, outside, ranges, read
+from lockstep.stores.postgres.connect import Connector
+from lockstep.stores.postgres.fetch import fetch
+from lockstep.stores.postgres.fingerprint import fingerprint
+from lockstep.stores.postgres.locks import waiting
+from lockstep.stores.postgres.schema import ensure
+from lockstep.stores.postgres.shape import all_tables, existing, keyed, shape_of
+from lockstep.stores.postgres.text import Conn, one
+from lockstep.stores.postgres.unit import ROW_TIMEOUT, PostgresUnit, unit
+
+#: What the server says of itself.
+FACTS = "SELECT current_setting('server_version'), current_database(), current_user"
+
+
+class PostgresStore:
+    """A TableStore: see the port for what each method promises.
+
+    `conninfo`: a libpq string or URI, password included. `pg_bin`: where pg_dump is, before PATH.
+    """
+
+    def __init__(self, database: Postgres, conninfo: str, *, pg_bin: Path | None = None) -> None:
+        self.database = database
+        self._connector = Connector(database, conninfo)
+        self._pg_bin = pg_bin
+        self._ready = False
+
+    def __repr__(self) -> str:
+        return f"<PostgresStore {self._connector.address}>"
+
+    def close(self) -> None:
+        """Close the connection kept for the next call; the store stays usable."""
+        self._connector.close()
+
+    def check(self) -> Mapping[str, str]:
+        with self._connector.transaction() as conn:
+            schema = ensure(conn, self._connector.address)
+            version, dbname, user = one(conn, FACTS)
+        self._ready = True
+        return {"version": version, "database": dbname, "user": user, "schema": str(schema)}
+
+    def tables(self) -> tuple[Table, ...]:
+        with self._snapshot() as conn:
+            return tuple(Table(self.database, name, schema=schema) for schema, name in all_tables(conn))
+
+    def require_key(self, table: Table) -> None:
+        with self._snapshot() as conn:
+            keyed(conn, table)
+
+    def exists(self, table: Table) -> bool:
+        with self._snapshot() as conn:
+            return shape_of(conn, table) is not None
+
+    def plan_ranges(self, table: Table, *, where: str | None, shards: int, least: int) -> list[KeyRange]:
+        with self._snapshot() as conn:
+            return ranges.plan(conn, keyed(conn, table), where=where, shards=shards, least=least)
+
+    def read(
+        self,
+        table: Table,
+        *,
+        columns: Sequence[str] | None,
+        where: str | None,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+    ) -> Page:
+        with self._snapshot() as conn:
+            return read.page(
+                conn,
+                keyed(conn, table),
+                columns=columns,
+                where=where,
+                within=within,
+                after=after,
+                limit=limit,
+                locked=False,
+            )
+
+    def keys_of(self, table: Table) -> tuple[str, ...]:
+        with self._snapshot() as conn:
+            return tuple(column.name for column in keyed(conn, table).key)
+
+    def fetch(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        with self._snapshot() as conn:
+            return fetch(conn, keyed(conn, table), rows)
+
+    def fingerprint(self, touched: Table | Everything) -> dict[str, Fingerprint]:
+        with self._snapshot() as conn:
+            if isinstance(touched, Table):
+                return {touched.slug: fingerprint(conn, touched)}
+            tables = [Table(self.database, name, schema=schema) for schema, name in all_tables(conn)]
+            return {table.slug: fingerprint(conn, table) for table in tables}
+
+    def count(self, table: Table, where: str | None = None) -> int:
+        with self._snapshot() as conn:
+            return read.count(conn, existing(conn, table), where)
+
+    def claim(self, fence: Fence) -> Progress:
+        with self._own() as conn, waiting(self._connector, conn, ROW_TIMEOUT, f"claim of {fence}"):
+            return checkpoints.claim(conn, fence)
+
+    def progress(self, run_id: str, phase: str) -> dict[tuple[int, int], Progress]:
+        with self._own() as conn:
+            return checkpoints.progress_of(conn, run_id, phase)
+
+    def fence_off(self, run_id: str, epoch: int) -> None:
+        with self._own() as conn, waiting(self._connector, conn, ROW_TIMEOUT, f"fence around run {run_id}"):
+            checkpoints.fence_off(conn, run_id, epoch)
+
+    def unit(self, fence: Fence) -> AbstractContextManager[PostgresUnit]:
+        return unit(self._connector, self.database, fence)
+
+    def run_outside_transaction(self, statement: str, *, lock_timeout: float) -> None:
+        outside.run_outside(self._connector, statement, lock_timeout)
+
+    def backup(self, touched: Sequence[Table | Everything]) -> Iterator[BackupPart]:
+        return dump.backup(self._connector, touched, self._pg_bin)
+
+    def handle(self) -> AbstractContextManager[Any]:
+        return self._connector.transaction(pinned=False)
+
+    def _snapshot(self) -> AbstractContextManager[Conn]:
+        return self._connector.transaction(snapshot=True)
+
+    @contextmanager
+    def _own(self) -> Iterator[Conn]:
+        """Give a transaction in which Lockstep's own schema is there."""
+        with self._connector.transaction() as conn:
+            if not self._ready:
+                ensure(conn, self._connector.address)
+            yield conn
+        self._ready = True
