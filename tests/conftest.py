@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -24,6 +25,8 @@ class Addresses:
     s3_access_key: str = s3.ACCESS_KEY
     s3_secret_key: str = field(default=s3.SECRET_KEY, repr=False)
     s3_region: str = s3.REGION
+    #: where client programs are that fit the server; None for those on PATH
+    pg_bin: Path | None = None
 
     def postgres_uri(self, dbname: str) -> str:
         """Return the conninfo of a database."""
@@ -53,6 +56,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
             postgres=given["postgres"] or own.postgres_uri("postgres"),
             mongo_uri=given["mongo"] or own.mongo_uri,
             s3_endpoint=given["s3"] or own.s3_endpoint,
+            pg_bin=None if given["postgres"] else own.pg_bin,
             s3_access_key=os.environ.get("AWS_ACCESS_KEY_ID", s3.ACCESS_KEY),
             s3_secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", s3.SECRET_KEY),
         )

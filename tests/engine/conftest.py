@@ -18,9 +18,7 @@ from psycopg import sql
 from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
 from lockstep.engine.services import Services, Settings, Store
 from lockstep.stores.ledger.ledger import PostgresLedger
-from lockstep.stores.mongo.store import MongoStore
 from lockstep.stores.postgres.store import PostgresStore
-from lockstep.stores.s3.store import S3Store
 from lockstep.stores.vault import S3Vault
 from lockstep.stores.yapper import YapperSink
 
@@ -52,6 +50,7 @@ class World:
     bucket: str
     vault: str
     migrations: Path
+    pg_bin: Path | None
 
     def rows(self, query: str, uri: str | None = None) -> list[Any]:
         with psycopg.connect(uri or self.auth_uri, autocommit=True) as conn:
@@ -62,7 +61,9 @@ class World:
             conn.execute(statement.encode())
 
     def status(self, revision: str) -> str:
-        return str(self.rows(f"SELECT status FROM _migrations WHERE id = '{revision}'", self.ledger_uri)[0][0])
+        return str(
+            self.rows(f"SELECT status FROM _migrations WHERE id = '{revision}'", self.ledger_uri)[0][0]
+        )
 
     def labels(self) -> list[str]:
         """Return the events that reached Yapper, in order, without their prefix."""
@@ -132,6 +133,7 @@ def world(servers: Any, tmp_path: Path) -> Iterator[World]:
         bucket=f"campus-{mark}",
         vault=f"vault-{mark}",
         migrations=migrations,
+        pg_bin=servers.pg_bin,
     )
     for bucket in (made.bucket, made.vault):
         made.s3.create_bucket(Bucket=bucket)
@@ -150,10 +152,14 @@ def services_of(world: World, log: PlainLog, reached: Callable[[str], None], **s
     def stores(database: Database) -> Store:
         if isinstance(database, Postgres):
             uri = world.api_uri if database.conn_id == "campus_api" else world.auth_uri
-            return PostgresStore(database, uri)
+            return PostgresStore(database, uri, pg_bin=world.pg_bin)
         if isinstance(database, Mongo):
+            from lockstep.stores.mongo.store import MongoStore
+
             return MongoStore(database, world.mongo_uri, world.mongo_db)
         assert isinstance(database, Bucket)
+        from lockstep.stores.s3.store import S3Store
+
         return S3Store(database, world.s3_kwargs, world.bucket)
 
     return Services(

@@ -8,7 +8,7 @@ from revisions import write
 from lockstep.domain.chain import load_chain
 from lockstep.domain.pairing import statements_back
 
-ONE_MORE = 'yield ops.transform_documents(Notes, dict)  # makes it batched'
+ONE_MORE = "yield ops.transform_documents(Notes, dict)  # makes it batched"
 
 
 def back(folder: Path, up: list[str], down: list[str]) -> list[list[str] | None]:
@@ -18,7 +18,7 @@ def back(folder: Path, up: list[str], down: list[str]) -> list[list[str] | None]
     body += "".join(f'    yield ops.sql(Db, "{text}")\n' for text in down)
     write(folder, "0001", None, body)
     revision = load_chain(folder)["0001"]
-    found = [statements_back(revision, step) for step in range(1, len(up) + 1)]
+    found = [statements_back(revision, step, range(1, len(up) + 1)) for step in range(1, len(up) + 1)]
     return [None if ops is None else [op.statements[0] for op in ops] for ops in found]  # type: ignore[attr-defined]
 
 
@@ -27,8 +27,8 @@ def back(folder: Path, up: list[str], down: list[str]) -> list[list[str] | None]
     [
         (["a"], ["-a"], [["-a"]]),
         (["a", "b"], ["-b", "-a"], [["-a"], ["-b"]]),
-        (["a", "b"], ["-a"], [["-a"], []]),
-        (["a", "b", "c"], ["-b", "-a"], [["-a"], ["-b"], []]),
+        (["a", "b"], ["-a"], [[], ["-a"]]),
+        (["a", "b", "c"], ["-b", "-a"], [["-a"], [], ["-b"]]),
         (["a and b"], ["-b", "-a"], [["-b", "-a"]]),
         (["a", "b and c"], ["-c", "-b", "-a"], [["-a"], ["-c", "-b"]]),
         (["a"], [], [None]),

@@ -7,6 +7,8 @@ structural operation on a database undoes the first one of upgrade() there, and 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from lockstep.domain.operations.base import Operation, WayBack
 from lockstep.domain.operations.drop_column import DropColumn
 from lockstep.domain.operations.drop_table import DropTable
@@ -17,12 +19,13 @@ from lockstep.domain.revision import Revision
 _STRUCTURAL = (Sql, SqlOutsideTransaction, DropTable, DropColumn)
 
 
-def statements_back(revision: Revision, step: int) -> tuple[Operation, ...] | None:
+def statements_back(revision: Revision, step: int, done: Collection[int]) -> tuple[Operation, ...] | None:
     """Return the operations of downgrade() that take back step `step` (from 1) of upgrade().
 
-    An empty tuple means: an earlier step's way back covers it. None means: downgrade() has nothing for it.
-    With fewer ways back than statements, the outermost cover the later ones (dropping the table drops its
-    index); with more, the last statement gets all that remain.
+    `done`: the steps that were done. An empty tuple means: the way back of a later step has covered it. None
+    means: downgrade() has nothing for it. With fewer ways back than statements, the first to run covers all
+    that remain (dropping the column drops its constraint), at the last of them that was done; with more, the
+    last statement gets all that remain.
     """
     operation = revision.upgrade[step - 1]
     opaque = [
@@ -38,6 +41,10 @@ def statements_back(revision: Revision, step: int) -> tuple[Operation, ...] | No
     if not back:
         return None
     place = opaque.index(step)
-    if place == len(opaque) - 1:
-        return tuple(reversed(back[place:]))
-    return (back[place],) if place < len(back) else ()
+    if len(back) >= len(opaque):
+        last = place == len(opaque) - 1
+        return tuple(reversed(back[place:])) if last else (back[place],)
+    if place < len(back) - 1:
+        return (back[place],)
+    covered = [number for number in opaque[len(back) - 1 :] if number in done]
+    return (back[-1],) if covered and step == covered[-1] else ()

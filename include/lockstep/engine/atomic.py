@@ -136,7 +136,7 @@ def _back_batches(context: StepContext, done: Done) -> list[TableBatch]:
             Sql(operation.at, operation.reverse, operation.touches, None, operation.lock_timeout),
         )
     else:
-        back = statements_back(context.revision, done.step)
+        back = statements_back(context.revision, done.step, range(1, len(context.revision.upgrade) + 1))
     if back is None or any(not op.fits_in_transaction for op in back):
         raise UndoFailed(
             f"step {done.step} ({operation.title}) cannot be taken back in a transaction by downgrade(). Undo it "

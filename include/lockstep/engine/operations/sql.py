@@ -13,7 +13,7 @@ from lockstep.domain.operations.sql_outside_transaction import SqlOutsideTransac
 from lockstep.domain.pairing import statements_back
 from lockstep.domain.progress import Progress
 from lockstep.engine.context import StepContext
-from lockstep.engine.done import Done
+from lockstep.engine.done import Done, done_steps
 from lockstep.engine.operations.handler import TableHandler, table_store
 from lockstep.engine.operations.statements import run_statements
 from lockstep.engine.ports import TableUnit
@@ -52,15 +52,16 @@ def take_statements_back(context: StepContext, done: Done) -> Progress:
     """
     operation = done.operation
     assert isinstance(operation, (Sql, SqlOutsideTransaction))
-    if not any(shard.progress.done or shard.progress.batches for shard in done.shards) and not _was_done(
-        context, done
-    ):
+    if not _committed(done):
         context.log.info(f"{operation.title} had not committed: nothing to take back")
         return _nothing(context)
     if operation.reverse is not None:
         back: Sequence[Operation] = (_reversed(operation),)
     else:
-        found = statements_back(context.revision, done.step)
+        begun = done_steps(context.services, context.revision, done.run_id, strict=True)
+        found = statements_back(
+            context.revision, done.step, {other.step for other in begun if _committed(other)}
+        )
         if found is None:
             raise UndoFailed(
                 f"step {done.step} ({operation.title}) cannot be taken back: downgrade() has no operation on "
@@ -69,7 +70,7 @@ def take_statements_back(context: StepContext, done: Done) -> Progress:
             )
         back = found
     if not back:
-        context.log.info(f"{operation.title} goes with the way back of an earlier step")
+        context.log.info(f"{operation.title} went with the way back of a later step")
         return _nothing(context)
     return run_statements(context, table_store(context, operation), back)
 
@@ -83,10 +84,8 @@ def _reversed(operation: Sql | SqlOutsideTransaction) -> Operation:
     return SqlOutsideTransaction(operation.at, statements, operation.touches, None, operation.lock_timeout)
 
 
-def _was_done(context: StepContext, done: Done) -> bool:
-    """Ask the checkpoint: a crash between its commit and the ledger's word leaves only that."""
-    kept = table_store(context, done.operation).progress(done.run_id, "upgrade")
-    return any(step == done.step and (p.done or p.batches) for (step, _), p in kept.items())
+def _committed(done: Done) -> bool:
+    return any(shard.progress.done or shard.progress.batches for shard in done.shards)
 
 
 def _nothing(context: StepContext) -> Progress:

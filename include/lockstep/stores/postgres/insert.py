@@ -69,13 +69,15 @@ def upsert(conn: Conn, shape: Shape, rows: Sequence[Row], filing: Filing) -> tup
     return inserted, overwritten
 
 
-def _upsert(conn: Conn, shape: Shape, group: Group, filing: Filing) -> tuple[int, int]:
+def _upsert(
+    conn: Conn, shape: Shape, group: Group, filing: Filing, entries: Sequence[Entry]
+) -> tuple[int, int]:
     # Overwriting first: a row inserted here, as its triggers made it, is not to be written again.
     there = _there(conn, shape)
     plain = group.beside_key(shape)
-    over = overwrite(conn, shape, plain, group.entries, filing) if plain and there else 0
-    new = _insert(conn, shape, group, filing) if there < len(group.entries) else 0
-    if there + new < len(group.entries):
+    over = overwrite(conn, shape, plain, filing, entries) if plain and there else 0
+    new = _insert(conn, shape, group, filing, entries) if there < len(entries) else 0
+    if there + new < len(entries):
         raise Unavailable(
             f"{shape.table}: somebody else inserts rows under the same keys as this batch. "
             "Nothing of it was written; stop what writes there, or try again.",
@@ -84,7 +86,7 @@ def _upsert(conn: Conn, shape: Shape, group: Group, filing: Filing) -> tuple[int
     return new, over
 
 
-def _insert(conn: Conn, shape: Shape, group: Group, filing: Filing) -> int:
+def _insert(conn: Conn, shape: Shape, group: Group, filing: Filing, entries: Sequence[Entry]) -> int:
     columns = group.columns
     statement = INSERT.format(
         table=shape.sql,

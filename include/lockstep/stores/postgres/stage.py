@@ -32,6 +32,8 @@ COPY = 'COPY {stage} ("_lockstep_n", "_lockstep_mask", {columns}) FROM STDIN'
 DROP = f"DROP TABLE {STAGE}"
 
 T = TypeVar("T")
+#: what is to be done with the entries that are staged
+Write = Callable[[Sequence["Entry"]], T]
 
 _LINE = re.compile(r"^COPY _lockstep_stage, line (\d+)(?:, column (.+?): )?", re.MULTILINE | re.DOTALL)
 
@@ -47,7 +49,7 @@ class Entry:
 
 
 def staged(
-    conn: Conn, shape: Shape, columns: Sequence[Column], entries: Sequence[Entry], write: Callable[[], T]
+    conn: Conn, shape: Shape, columns: Sequence[Column], entries: Sequence[Entry], write: Write[T]
 ) -> T:
     """Send entries to the temporary table and call `write`; RecordError names the first that does not fit.
 
@@ -66,7 +68,7 @@ def staged(
 
 
 def _attempt(
-    conn: Conn, shape: Shape, columns: Sequence[Column], entries: Sequence[Entry], write: Callable[[], T]
+    conn: Conn, shape: Shape, columns: Sequence[Column], entries: Sequence[Entry], write: Write[T]
 ) -> T:
     names = listed(column.sql for column in columns)
     run(conn, MAKE.format(columns=names, table=shape.sql))
@@ -77,7 +79,7 @@ def _attempt(
                 copy.write_row((n, entry.mask, *values))
             except (psycopg.Error, ValueError, TypeError, OverflowError) as problem:
                 raise _unsendable(conn, shape, columns, entry.row, problem) from problem
-    written = write()
+    written = write(entries)
     run(conn, DROP)
     return written
 
@@ -111,7 +113,7 @@ def _copied_line(problem: psycopg.Error) -> int | None:
 
 
 def _first_failing(
-    conn: Conn, shape: Shape, columns: Sequence[Column], entries: Sequence[Entry], write: Callable[[], T]
+    conn: Conn, shape: Shape, columns: Sequence[Column], entries: Sequence[Entry], write: Write[T]
 ) -> int | None:
     """Find the first entry with which the entries up to it fail, by halving; nothing of it is kept."""
     good, bad = 0, len(entries)

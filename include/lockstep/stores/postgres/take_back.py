@@ -12,7 +12,7 @@ from lockstep.domain.exchange import TakenBack
 from lockstep.domain.resources import Postgres, Table
 from lockstep.stores.postgres.park import unpark_column, unpark_table
 from lockstep.stores.postgres.ranges import alias_of, between, same_key
-from lockstep.stores.postgres.shape import Column, Shape, keyed
+from lockstep.stores.postgres.shape import Column, Shape, keyed, shape_of
 from lockstep.stores.postgres.text import Conn, listed, one, quote, run
 
 #: The newest records that were not taken back, and one more that tells whether there are more. Locked, so
@@ -29,6 +29,9 @@ SELECT DISTINCT jsonb_object_keys(coalesce(before, after)) FROM lockstep_state.j
 WHERE id = ANY(%(ids)s::bigint[])
 """
 
+#: Records of a table, or of columns, that are gone: with them went what the step did there.
+FLIP_ALL = "UPDATE lockstep_state.journal SET taken_back = true WHERE id = ANY(%(ids)s::bigint[])"
+
 #: What was remembered of a parked thing.
 BEFORE = "SELECT before FROM lockstep_state.journal WHERE id = %(id)s"
 
@@ -40,7 +43,8 @@ FLIP = "UPDATE lockstep_state.journal SET taken_back = true WHERE id = %(id)s"
 #: any other is left alone. Rows are locked while they are looked at.
 TAKE_BACK = """
 WITH "_lockstep_picked" AS MATERIALIZED (
-    SELECT id, key, before, after, {keys} FROM lockstep_state.journal WHERE id = ANY(%(ids)s::bigint[])
+    SELECT id, key, before - %(gone)s::text[] AS before, after - %(gone)s::text[] AS after, {keys}
+    FROM lockstep_state.journal WHERE id = ANY(%(ids)s::bigint[])
 ), "_lockstep_seen" AS MATERIALIZED (
     SELECT p.id, jsonb_object(%(image)s::text[], ARRAY[{texts}]::text[]) AS now, {referenced} AS referenced
     FROM "_lockstep_picked" AS p JOIN {table} AS t ON {same_key}
@@ -117,7 +121,11 @@ def take_back(
             _unpark(conn, table, part)
             restored, handled, more = 1, 1, len(picked) > 1
             break
-        put_back, found = _take_back(conn, keyed(conn, table), part)
+        if shape_of(conn, table) is None:
+            run(conn, FLIP_ALL, {"ids": list(part.ids)})
+            put_back, found = len(part.ids), list[str]()
+        else:
+            put_back, found = _take_back(conn, keyed(conn, table), part)
         restored, handled = restored + put_back, handled + len(part.ids)
         if found and strict:
             raise ConflictError(resource=str(table), keys=tuple(found), doing=f"taking back step {step}")
@@ -152,9 +160,18 @@ def _unpark(conn: Conn, table: Table, part: _Slice) -> None:
 
 
 def _take_back(conn: Conn, shape: Shape, part: _Slice) -> tuple[int, list[str]]:
-    """Take back one run of records; return how many, and the keys of those left alone."""
+    """Take back one run of records; return how many, and the keys of those left alone.
+
+    A column that is gone took the step's work on it along; the rest of the record is still taken back.
+    """
     params: dict[str, Any] = {"ids": list(part.ids)}
-    columns = [shape.column(name) for (name,) in run(conn, COLUMNS, params)]
+    there = {column.name for column in shape.columns}
+    named = [name for (name,) in run(conn, COLUMNS, params)]
+    columns = [shape.column(name) for name in named if name in there]
+    params["gone"] = [name for name in named if name not in there]
+    if not columns:
+        run(conn, FLIP_ALL, params)
+        return len(part.ids), []
     params["image"] = [column.name for column in columns]
     places = range(len(shape.key))
     aliases = [alias_of(place) for place in places]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image
@@ -49,13 +50,12 @@ def write_pairs(conn: Conn, shape: Shape, pairs: Sequence[tuple[Row, Row]], *, f
     ]
     if not entries:
         return 0
-    return staged(
-        conn, shape, (*shape.key, *columns), entries, lambda: overwrite(conn, shape, columns, entries, filing)
-    )
+    write = partial(overwrite, conn, shape, columns, filing)
+    return staged(conn, shape, (*shape.key, *columns), entries, write)
 
 
 def overwrite(
-    conn: Conn, shape: Shape, columns: Sequence[Column], entries: Sequence[Entry], filing: Filing | None
+    conn: Conn, shape: Shape, columns: Sequence[Column], filing: Filing | None, entries: Sequence[Entry]
 ) -> int:
     """Update rows from the stage where they differ; return how many did."""
     whole = all("0" not in entry.mask for entry in entries)
