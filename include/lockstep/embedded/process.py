@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from lockstep.embedded.errors import ServerFailedError
 from lockstep.embedded.interrupts import Interrupts
@@ -39,6 +39,8 @@ class Spec:
     #: The system user to run as; empty for the present one.
     user: str = ""
     cwd: Path | None = None
+    #: The whole environment; None for this session's.
+    env: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ def spawn(spec: Spec) -> Child:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=spec.cwd,
+            env=spec.env,
             start_new_session=True,
         )
     if spec.record is not None:

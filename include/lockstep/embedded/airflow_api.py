@@ -1,0 +1,199 @@
+"""A small client of Airflow's REST API: what a deploy pipeline and a test need of it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from lockstep.embedded.airflow_errors import AirflowRefusedError, RunTooSlowError
+
+API = "/api/v2"
+#: A run that is over.
+ENDED = frozenset({"success", "failed"})
+PAGE = 100
+TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DagRun:
+    """One run of a DAG, as Airflow sees it."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def over(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInstance:
+    """One task of a run; map_index is -1 unless the task is mapped."""
+
+    task_id: str
+    map_index: int
+    #: None until the scheduler has looked at it.
+    state: str | None
+    try_number: int
+    label: str
+    started: datetime | None
+    ended: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportProblem:
+    """What was wrong with a DAG file."""
+
+    file: str
+    text: str
+
+
+class AirflowApi:
+    """Speak to one Airflow as one user; log in when it is first needed, and again when the token ran out."""
+
+    def __init__(self, base_url: str, user: str, password: str) -> None:
+        self.base_url = base_url
+        self.user = user
+        self._password = password
+        self._http = httpx.Client(base_url=base_url, timeout=TIMEOUT, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def token(self) -> str:
+        """Log in and return a token."""
+        given = {"username": self.user, "password": self._password}
+        answer = self._http.post("/auth/token", json=given)
+        if answer.status_code != httpx.codes.CREATED:
+            raise AirflowRefusedError("POST", "/auth/token", answer.status_code, answer.text)
+        token: str = answer.json()["access_token"]
+        return token
+
+    def health(self) -> dict[str, Any]:
+        """Return what Airflow says about its parts; needs no login."""
+        return self._answer("GET", f"{API}/monitor/health", self._http.get(f"{API}/monitor/health"))
+
+    def dags(self) -> dict[str, dict[str, Any]]:
+        """Return every DAG by its id."""
+        return {one["dag_id"]: one for one in self._pages(f"{API}/dags", "dags")}
+
+    def import_errors(self) -> list[ImportProblem]:
+        """Return what is wrong with DAG files."""
+        found = self._pages(f"{API}/importErrors", "import_errors")
+        return [ImportProblem(file=one["filename"], text=one["stack_trace"]) for one in found]
+
+    def trigger(
+        self, dag_id: str, run_id: str, conf: Mapping[str, Any] | None = None, note: str | None = None
+    ) -> DagRun:
+        """Start a run, or return the one that has this id already."""
+        body = {"logical_date": None, "dag_run_id": run_id, "conf": dict(conf or {}), "note": note}
+        path = f"{API}/dags/{dag_id}/dagRuns"
+        answer = self._send("POST", path, json=body)
+        if answer.status_code == httpx.codes.CONFLICT:
+            return self.run(dag_id, run_id)
+        return _run(self._answer("POST", path, answer))
+
+    def run(self, dag_id: str, run_id: str) -> DagRun:
+        """Return a run."""
+        return _run(self.get(f"{API}/dags/{dag_id}/dagRuns/{run_id}"))
+
+    def runs(self, dag_id: str = "~", **filters: Any) -> list[DagRun]:
+        """Return the runs of a DAG, or of all."""
+        return [_run(one) for one in self._pages(f"{API}/dags/{dag_id}/dagRuns", "dag_runs", **filters)]
+
+    def tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """Return the task instances of a run."""
+        path = f"{API}/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        return [_task(one) for one in self._pages(path, "task_instances")]
+
+    def log(self, dag_id: str, run_id: str, task: TaskInstance) -> list[dict[str, Any]]:
+        """Return the entries of the log of a task's last try."""
+        path = f"{API}/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{task.try_number}"
+        given = {"map_index": task.map_index, "full_content": True}
+        entries = self.get(path, **given)["content"]
+        return [one if isinstance(one, dict) else {"event": one} for one in entries]
+
+    def wait(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        seconds: float,
+        every: float = 0.5,
+        look: Callable[[DagRun], None] = lambda _: None,
+    ) -> DagRun:
+        """Poll a run until it is over; `look` sees every answer."""
+        limit = time.monotonic() + seconds
+        while True:
+            run = self.run(dag_id, run_id)
+            look(run)
+            if run.over:
+                return run
+            if time.monotonic() > limit:
+                raise RunTooSlowError(dag_id, run_id, run.state, seconds)
+            time.sleep(every)
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """Return the answer to a GET."""
+        return self._answer("GET", path, self._send("GET", path, params=params))
+
+    def run_url(self, dag_id: str, run_id: str) -> str:
+        """Return where a person sees a run."""
+        return f"{self.base_url}/dags/{dag_id}/runs/{run_id}"
+
+    def _pages(self, path: str, name: str, **params: Any) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            page = self.get(path, limit=PAGE, offset=offset, **params)
+            yield from page[name]
+            offset += len(page[name])
+            if not page[name] or offset >= page["total_entries"]:
+                return
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        if "Authorization" in self._http.headers:
+            answer = self._http.request(method, path, **arguments)
+            if answer.status_code != httpx.codes.UNAUTHORIZED:
+                return answer
+        self._http.headers["Authorization"] = f"Bearer {self.token()}"
+        return self._http.request(method, path, **arguments)
+
+    @staticmethod
+    def _answer(method: str, path: str, answer: httpx.Response) -> dict[str, Any]:
+        if not answer.is_success:
+            raise AirflowRefusedError(method, path, answer.status_code, answer.text)
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+def _run(row: Mapping[str, Any]) -> DagRun:
+    return DagRun(
+        dag_id=row["dag_id"],
+        run_id=row["dag_run_id"],
+        state=row["state"],
+        started=_time(row["start_date"]),
+        ended=_time(row["end_date"]),
+    )
+
+
+def _task(row: Mapping[str, Any]) -> TaskInstance:
+    return TaskInstance(
+        task_id=row["task_id"],
+        map_index=row["map_index"],
+        state=row["state"],
+        try_number=row["try_number"],
+        label=row["rendered_map_index"] or "",
+        started=_time(row["start_date"]),
+        ended=_time(row["end_date"]),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00"))
