@@ -1,0 +1,88 @@
+"""Turn documents into BSON and back without losing a bit, and `_id`s into text and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timezone
+from typing import Any
+
+import bson
+from bson import json_util
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+
+from lockstep.domain.errors import DataError
+
+Document = dict[str, Any]
+
+#: UUIDs stay Binary and dates beyond Python's range become DatetimeMS: what is untouched encodes to the same bytes.
+DECODE: CodecOptions[Document] = CodecOptions(
+    document_class=dict,
+    tz_aware=True,
+    tzinfo=timezone.utc,
+    uuid_representation=UuidRepresentation.UNSPECIFIED,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+)
+#: The same, but a native UUID that an author writes is taken, as subtype 4.
+ENCODE: CodecOptions[Document] = DECODE.with_options(uuid_representation=UuidRepresentation.STANDARD)
+
+_TEXT = json_util.JSONOptions(
+    json_mode=json_util.JSONMode.CANONICAL,
+    tz_aware=True,
+    tzinfo=timezone.utc,
+    uuid_representation=UuidRepresentation.UNSPECIFIED,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+)
+#: A native UUID is written as the Binary that it becomes.
+_TEXT_OUT = _TEXT.with_options(uuid_representation=UuidRepresentation.STANDARD)
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """Return a document's BSON as a server stores it, `_id` first; DataError names what has no BSON form."""
+    if "_id" in document and next(iter(document)) != "_id":
+        document = {"_id": document["_id"], **document}
+    try:
+        return bson.encode(document, codec_options=ENCODE)
+    except (BSONError, OverflowError, ValueError, TypeError) as problem:
+        shown = key_text(document["_id"]) if "_id" in document else "without _id"
+        raise DataError(
+            f"document {shown} has no BSON form: {problem}. Write a value of a BSON type there.", key=shown
+        ) from problem
+
+
+def decode(raw: bytes) -> Document:
+    return bson.decode(raw, codec_options=DECODE)
+
+
+def key_text(document_id: Any) -> str:
+    """Return an `_id` as canonical extended JSON, one to one."""
+    try:
+        return json_util.dumps(document_id, json_options=_TEXT_OUT, ensure_ascii=False, separators=(",", ":"))
+    except (BSONError, ValueError, TypeError) as problem:
+        raise DataError(f"{document_id!r} cannot be an _id: {problem}.", key=repr(document_id)) from problem
+
+
+def key_of(text: str) -> Any:
+    """Return the `_id` that `key_text` wrote."""
+    return json_util.loads(text, json_options=_TEXT)
+
+
+def same_key(first: Any, second: Any) -> bool:
+    return bson.encode({"": first}, codec_options=ENCODE) == bson.encode({"": second}, codec_options=ENCODE)
+
+
+def as_json(value: Any, *, sort: bool = False) -> str:
+    """Return any BSON value as canonical extended JSON."""
+    text = json_util.dumps(value, json_options=_TEXT_OUT, ensure_ascii=False)
+    return json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False) if sort else text
+
+
+def plain(value: Any) -> Any:
+    """Return a value with SON and other mappings as plain dicts."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(held) for name, held in value.items()}
+    if isinstance(value, list):
+        return [plain(held) for held in value]
+    return value

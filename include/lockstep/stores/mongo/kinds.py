@@ -1,0 +1,108 @@
+"""Say of a value which kind it is, where a server keeps or addresses some kinds only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
+
+from lockstep.domain.errors import Unsupported
+
+
+def kind_of_id(value: Any) -> str:
+    """Return the kind of an `_id`, in the words of capabilities.IDS."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, (int, float, Decimal128)):
+        return "number"
+    if isinstance(value, ObjectId):
+        return "objectId"
+    if isinstance(value, (datetime, DatetimeMS)):
+        return "date"
+    if isinstance(value, (bytes, UUID)):
+        return "binary"
+    return "document" if isinstance(value, Mapping) else type(value).__name__
+
+
+_BY_TYPE: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (Decimal128, "decimal128"),
+    (Regex, "regex"),
+    (Timestamp, "timestamp"),
+    ((MinKey, MaxKey), "key bound"),
+    (Code, "code"),
+    (ObjectId, "objectId"),
+    (DatetimeMS, "far date"),
+    (datetime, "date"),
+    (UUID, "binary subtype"),
+)
+
+
+def _kind_of_value(value: Any) -> str | None:
+    if isinstance(value, Int64):
+        # A long that needs its length is not taken for a shorter number.
+        return "int64" if -(2**31) <= value < 2**31 else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinity"
+    if isinstance(value, Binary):
+        return "binary subtype" if value.subtype else None
+    return next((kind for types, kind in _BY_TYPE if isinstance(value, types)), None)
+
+
+def _values(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, held in value.items():
+            yield from _values(held, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, (list, tuple)):
+        for position, held in enumerate(value):
+            yield from _values(held, f"{path}.{position}")
+    else:
+        yield path, value
+
+
+def _comparable(value: Any) -> str:
+    kind = _kind_of_value(value)
+    if kind is not None:
+        return kind
+    if value is None:
+        return "null"
+    for types, name in (
+        (bool, "bool"),
+        (str, "string"),
+        (Int64, "int64"),
+        (float, "double"),
+        (bytes, "bytes"),
+    ):
+        if isinstance(value, types):
+            return name
+    # A Python int is sent as the shorter of the two that holds it.
+    if isinstance(value, int):
+        return "int" if -(2**31) <= value < 2**31 else "int64"
+    return type(value).__name__
+
+
+def comparable_kinds(document: Mapping[str, Any]) -> set[str]:
+    """Return the kinds of a document's values, as capabilities.PAIRS names those that may be comparable."""
+    return {_comparable(value) for name, value in document.items() if name != "_id"}
+
+
+def refuse_lost(document: Mapping[str, Any], loses: Collection[str], *, where: str, key: str) -> None:
+    """Raise Unsupported, naming record and field, for a value that the server would not keep as it is."""
+    if not loses:
+        return
+    for path, value in _values(document, ""):
+        kind = None if path == "_id" else _kind_of_value(value)
+        if kind in loses:
+            raise Unsupported(
+                f"{where}, document {key}, field {path!r}: this server does not keep values of the kind "
+                f"{kind!r} as they are. Write another kind of value, or use a server that keeps it.",
+                key=key,
+                field=path,
+                kind=kind,
+            )
