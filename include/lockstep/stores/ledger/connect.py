@@ -19,6 +19,8 @@ from lockstep.domain.errors import DataError, Refused
 from lockstep.stores.ledger.errors import translated
 
 Db = psycopg.Connection[DictRow]
+#: connections of a parent process, kept so that nothing closes them here
+_INHERITED: list[Db] = []
 Isolation = Literal["READ COMMITTED READ WRITE", "REPEATABLE READ READ ONLY"]
 
 # A pooler may give each transaction another server connection, so settings are made in each (SET LOCAL).
@@ -102,8 +104,7 @@ class Connections:
     def _take(self) -> Db | None:
         with self._lock:
             if self._pid != os.getpid():
-                # After a fork these sockets are the parent's: they are neither used nor closed here.
-                self._idle.clear()
+                _close_all(self._idle, self._pid)
                 self._pid = os.getpid()
                 weakref.finalize(self, _close_all, self._idle, self._pid)
             return self._idle.pop() if self._idle else None
@@ -141,9 +142,12 @@ def _roll_back(db: Db) -> None:
 
 
 def _close_all(idle: list[Db], pid: int) -> None:
-    if pid == os.getpid():
-        while idle:
-            idle.pop().close()
+    if pid != os.getpid():
+        # After a fork these sockets are the parent's: closing one here would end its session.
+        _INHERITED.extend(idle)
+        idle.clear()
+    while idle:
+        idle.pop().close()
 
 
 def _params(conninfo: str, conn_id: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from types import TracebackType
 #: uploads at a time
 WORKERS = 4
 #: bytes that may be on their way at a time
-BUDGET = 24 * 1024 * 1024
+BUDGET = 16 * 1024 * 1024
 #: uploads that may be on their way at a time, however small
 QUEUE = 4 * WORKERS
 
@@ -50,7 +50,7 @@ class Uploads:
         self._bytes -= size
 
 
-def blocks(chunks: Iterator[bytes], size_of: Callable[[int], int]) -> Iterator[bytes]:
+def blocks(chunks: Iterator[bytes], size_of: Callable[[int], int]) -> Iterator[bytearray]:
     """Cut chunks anew into blocks; block n (from 1) has `size_of(n)` bytes, the last at most that.
 
     There is always one block, empty for an empty stream.
@@ -64,8 +64,9 @@ def blocks(chunks: Iterator[bytes], size_of: Callable[[int], int]) -> Iterator[b
             held += taken
             view = view[len(taken) :]
             if len(held) == size_of(number):
-                yield bytes(held)
+                # Given away as it is: sent as `bytes` it would be copied, once here and once by botocore.
+                yield held
                 held = bytearray()
                 number += 1
     if held or number == 1:
-        yield bytes(held)
+        yield held

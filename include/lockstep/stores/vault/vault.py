@@ -168,7 +168,7 @@ class S3Vault:
             opened.callback(body.close)
             yield from body.iter_chunks(_READ_SIZE)
 
-    def _put(self, path: str, body: bytes, headers: Mapping[str, Any]) -> None:
+    def _put(self, path: str, body: bytes | bytearray, headers: Mapping[str, Any]) -> None:
         with self._translated(path):
             self._client.put_object(Bucket=self._bucket, Key=path, Body=body, **headers)
 
@@ -188,7 +188,7 @@ class S3Vault:
                 self._write_multipart(path, pieces, headers)
         return BackupFile(path=path, size=sent.size, sha256=sent.sha256, holds=part.holds, count=part.count())
 
-    def _write_multipart(self, path: str, pieces: Iterator[bytes], headers: Mapping[str, Any]) -> None:
+    def _write_multipart(self, path: str, pieces: Iterator[bytearray], headers: Mapping[str, Any]) -> None:
         """Upload pieces as parts of one object; on any error nothing of it stays."""
         target = {"Bucket": self._bucket, "Key": path}
         with self._translated(path):
@@ -198,7 +198,7 @@ class S3Vault:
             }
         done: dict[int, str] = {}
 
-        def send(number: int, piece: bytes) -> None:
+        def send(number: int, piece: bytearray) -> None:
             with self._translated(path):
                 answer = self._client.upload_part(**upload, PartNumber=number, Body=piece)
             done[number] = answer["ETag"]
