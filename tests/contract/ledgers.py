@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from conftest import Addresses
 from psycopg.rows import DictRow, dict_row
 
 from lockstep.domain.exchange import Event
@@ -18,6 +17,9 @@ from lockstep.domain.progress import Fence, KeyRange, Progress
 from lockstep.domain.run import BatchEntry, Caller, RevisionState, Run
 from lockstep.domain.status import RunStatus, Status
 from lockstep.stores.ledger import PostgresLedger
+
+if TYPE_CHECKING:
+    from conftest import Addresses
 
 LONG_AGO = datetime(2001, 2, 3, tzinfo=timezone.utc)
 

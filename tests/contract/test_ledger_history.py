@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -14,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from ledgers import fresh_ledger, opened, sql
 
-from conftest import Addresses
 from lockstep.domain.status import Status
 from lockstep.stores.ledger import PostgresLedger
+
+if TYPE_CHECKING:
+    from conftest import Addresses
 
 
 @pytest.fixture

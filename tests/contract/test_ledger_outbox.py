@@ -7,15 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from threading import Barrier
 from threading import Event as Signal
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Addresses
 from ledgers import Heard, a_run, fresh_ledger, opened, sql
 
 from lockstep.domain.errors import Refused, Unavailable
 from lockstep.domain.exchange import Event
 from lockstep.domain.run import RunStatus
 from lockstep.stores.ledger import PostgresLedger
+
+if TYPE_CHECKING:
+    from conftest import Addresses
 
 
 @pytest.fixture

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from conftest import Addresses
 from ledgers import fresh_database, fresh_ledger, opened, sql, wait_until_blocked
 
 from lockstep.domain.errors import Refused, Unavailable
 from lockstep.domain.status import RunStatus, Status
 from lockstep.stores.ledger import PostgresLedger
 from lockstep.stores.ledger.schema import schema_files
+
+if TYPE_CHECKING:
+    from conftest import Addresses
 
 CATALOG = {
     "columns": """
@@ -182,6 +187,40 @@ def test_a_connection_that_died_while_idle_is_replaced(servers: Addresses) -> No
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         assert ledger.revisions() == {}
+
+
+FORKS = """
+import os
+from lockstep.stores.ledger import PostgresLedger
+
+ledger = PostgresLedger(os.environ["CONNINFO"])
+ledger.revisions()
+child = os.fork()
+if not child:
+    ledger.revisions()
+    del ledger
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+child = os.fork()
+if not child:
+    del ledger
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+(idle,) = ledger._connections._idle
+assert ledger.revisions() == {} and ledger._connections._idle == [idle]
+"""
+
+
+def test_a_forked_child_leaves_its_parents_connections_alone(servers: Addresses) -> None:
+    with fresh_ledger(servers) as (_, conninfo):
+        ended = subprocess.run(
+            [sys.executable, "-W", "error", "-c", FORKS],
+            env={**os.environ, "CONNINFO": conninfo},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_connection_that_dies_in_a_unit_is_unavailable_and_nothing_is_written(servers: Addresses) -> None:

@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from conftest import Addresses
 from ledgers import LONG_AGO, Heard, a_revision, a_run, fresh_ledger, opened, sql, wait_until_blocked
 
 from lockstep.domain.errors import DataError, Refused, Unavailable
 from lockstep.domain.run import Caller
 from lockstep.domain.status import EDGES, RunStatus, Status
 from lockstep.stores.ledger import PostgresLedger
+
+if TYPE_CHECKING:
+    from conftest import Addresses
 
 LEGAL = [(current, wanted) for current, ways in EDGES.items() for wanted in ways]
 ILLEGAL = [(current, wanted) for current in Status for wanted in Status if (current, wanted) not in LEGAL]

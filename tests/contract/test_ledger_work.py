@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Addresses
 from ledgers import a_batch, a_run, claimed, fresh_ledger, opened, sql, wait_until_blocked
 
 from lockstep.domain.errors import Refused, StaleEpoch
 from lockstep.domain.progress import BackupFile, Fingerprint, KeyRange, Manifest, Progress
 from lockstep.domain.run import Caller, RunStatus
 from lockstep.stores.ledger import PostgresLedger
+
+if TYPE_CHECKING:
+    from conftest import Addresses
 
 HALVES = [KeyRange(upper="m", label="to m"), KeyRange(lower="m", label="from m")]
 

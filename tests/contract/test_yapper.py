@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from threading import Barrier
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from ledgers import fresh_database, fresh_ledger, opened, sql, wait_until_blocked
 
 from campus.tables import YAPPER
-from conftest import Addresses
 from lockstep.domain.errors import Refused, Unavailable
 from lockstep.domain.exchange import Event
 from lockstep.domain.run import RunStatus
 from lockstep.stores.yapper import YapperSink
+
+if TYPE_CHECKING:
+    from conftest import Addresses
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=timezone(timedelta(hours=8)))
 EVENT = Event(
