@@ -113,9 +113,8 @@ class Driver:
             self.task(run, f"backup {database.conn_id}", take_backup, revision, run, database)
             for database in revision.databases
         ) and self.task(run, "backup.prove", prove_backups, revision, run)
-        if going and run.direction == "upgrade":
-            if self.phase(revision, run, "upgrade"):
-                self.task(run, "verify", verify, revision, run)
+        if going and run.direction == "upgrade" and self.phase(revision, run, "upgrade"):
+            self.task(run, "verify", verify, revision, run)
         way = way_down(self.services(self.bomb), revision, run)
         if way != "none" and self.phase(revision, run, way):
             self.task(run, "verify_restored", verify_restored, revision, run)

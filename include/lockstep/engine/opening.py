@@ -219,8 +219,8 @@ def _resume(
         )
     refuse_changed(run, revision)
     services.log.warning("resuming a failed run", run=run.id, asked_by=caller.by)
-    unit.note(run.id, "resumed", {"by": caller.by, "how": "resume = true"})
-    return unit.change_run(run.id, status=RunStatus.OPEN, ended_at=None, caller=caller, epoch=run.epoch + 1)
+    unit.change_run(run.id, caller=caller, epoch=run.epoch + 1)
+    return reopen(unit, unit.run(run.id), "resume = true")
 
 
 def _new_run(

@@ -1,0 +1,185 @@
+"""The engine over real stores: fresh databases, a collection and buckets for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+import pymongo
+import pytest
+from driver import Driver, PlainLog
+from psycopg import sql
+
+from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
+from lockstep.engine.services import Services, Settings, Store
+from lockstep.stores.ledger.ledger import PostgresLedger
+from lockstep.stores.postgres.store import PostgresStore
+from lockstep.stores.vault import S3Vault
+from lockstep.stores.yapper import YapperSink
+
+YAPPER = """
+CREATE TABLE events (id bigserial PRIMARY KEY, label text NOT NULL, data text, created_at timestamp NOT NULL);
+CREATE TABLE subscriptions (client_id text, label text, created_at timestamp, PRIMARY KEY (client_id, label));
+CREATE TABLE unread (
+    client_id text, label text, event_id bigint REFERENCES events (id),
+    PRIMARY KEY (client_id, label, event_id),
+    FOREIGN KEY (client_id, label) REFERENCES subscriptions (client_id, label)
+);
+INSERT INTO subscriptions
+SELECT client, 'migration.' || what, now() FROM unnest(ARRAY['audit', 'ops']) client,
+    unnest(ARRAY['started', 'backed_up', 'applied', 'rolled_back', 'failed']) what;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What a test's revisions move, reached by plain drivers and not through Lockstep."""
+
+    auth_uri: str
+    api_uri: str
+    ledger_uri: str
+    yapper_uri: str
+    mongo_uri: str
+    mongo_db: str
+    s3_kwargs: dict[str, str]
+    bucket: str
+    vault: str
+    migrations: Path
+    pg_bin: Path | None
+
+    def rows(self, query: str, uri: str | None = None) -> list[Any]:
+        with psycopg.connect(uri or self.auth_uri, autocommit=True) as conn:
+            return conn.execute(query.encode()).fetchall()
+
+    def run(self, statement: str, uri: str | None = None) -> None:
+        with psycopg.connect(uri or self.auth_uri, autocommit=True) as conn:
+            conn.execute(statement.encode())
+
+    def status(self, revision: str) -> str:
+        return str(
+            self.rows(f"SELECT status FROM _migrations WHERE id = '{revision}'", self.ledger_uri)[0][0]
+        )
+
+    def labels(self) -> list[str]:
+        """Return the events that reached Yapper, in order, without their prefix."""
+        found = self.rows("SELECT label FROM events ORDER BY id", self.yapper_uri)
+        return [label.removeprefix("migration.") for (label,) in found]
+
+    @property
+    def s3(self) -> Any:
+        return boto3.client("s3", **self.s3_kwargs)
+
+    def objects(self, prefix: str = "") -> dict[str, tuple[bytes, str, dict[str, str], dict[str, str]]]:
+        """Return key → (body, content type, metadata, tags), Lockstep's own keys left out."""
+        client, found = self.s3, {}
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                key = item["Key"]
+                if key.startswith("_lockstep/"):
+                    continue
+                got = client.get_object(Bucket=self.bucket, Key=key)
+                tags = client.get_object_tagging(Bucket=self.bucket, Key=key)["TagSet"]
+                found[key] = (
+                    got["Body"].read(),
+                    got["ContentType"],
+                    got["Metadata"],
+                    {tag["Key"]: tag["Value"] for tag in tags},
+                )
+        return found
+
+    def put(self, key: str, body: bytes, **more: Any) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, **more)
+
+    def documents(self, collection: str) -> list[dict[str, Any]]:
+        with pymongo.MongoClient(self.mongo_uri) as client:
+            return list(client[self.mongo_db][collection].find().sort("_id"))
+
+    def insert(self, collection: str, documents: list[dict[str, Any]]) -> None:
+        with pymongo.MongoClient(self.mongo_uri) as client:
+            client[self.mongo_db][collection].insert_many(documents)
+
+    def hashes(self) -> dict[str, str]:
+        """Return the independent witness's hashes of all that the revisions may touch."""
+        import independent
+
+        return {
+            "auth": independent.hash_postgres(self.auth_uri),
+            "api": independent.hash_postgres(self.api_uri),
+            "mongo": independent.hash_mongo(self.mongo_uri, self.mongo_db),
+            "s3": independent.hash_s3(self.s3_kwargs, self.bucket, ""),
+        }
+
+
+@pytest.fixture
+def world(servers: Any, tmp_path: Path) -> Iterator[World]:
+    mark = uuid.uuid4().hex[:10]
+    names = {part: f"{part}_{mark}" for part in ("auth", "api", "ledger", "yapper")}
+    with psycopg.connect(servers.postgres, autocommit=True) as conn:
+        for name in names.values():
+            conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    migrations = tmp_path / "migrations"
+    migrations.mkdir()
+    kwargs = servers.s3_client_kwargs()
+    made = World(
+        **{f"{part}_uri": servers.postgres_uri(name) for part, name in names.items()},
+        mongo_uri=servers.mongo_uri,
+        mongo_db=f"campus_{mark}",
+        s3_kwargs=kwargs,
+        bucket=f"campus-{mark}",
+        vault=f"vault-{mark}",
+        migrations=migrations,
+        pg_bin=servers.pg_bin,
+    )
+    for bucket in (made.bucket, made.vault):
+        made.s3.create_bucket(Bucket=bucket)
+    made.run(YAPPER, made.yapper_uri)
+    yield made
+    with pymongo.MongoClient(made.mongo_uri) as client:
+        client.drop_database(made.mongo_db)
+    with psycopg.connect(servers.postgres, autocommit=True) as conn:
+        for name in names.values():
+            conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def services_of(world: World, log: PlainLog, reached: Callable[[str], None], **settings: Any) -> Services:
+    """Return services over the world's stores."""
+
+    def stores(database: Database) -> Store:
+        if isinstance(database, Postgres):
+            uri = world.api_uri if database.conn_id == "campus_api" else world.auth_uri
+            return PostgresStore(database, uri, pg_bin=world.pg_bin)
+        if isinstance(database, Mongo):
+            from lockstep.stores.mongo.store import MongoStore
+
+            return MongoStore(database, world.mongo_uri, world.mongo_db)
+        assert isinstance(database, Bucket)
+        from lockstep.stores.s3.store import S3Store
+
+        return S3Store(database, world.s3_kwargs, world.bucket)
+
+    return Services(
+        ledger=PostgresLedger(world.ledger_uri),
+        vault=S3Vault(world.s3_kwargs, world.vault),
+        stores=stores,
+        log=log,
+        sinks=(YapperSink(world.yapper_uri),),
+        settings=Settings(**{"batch_rows": 100, "batch_documents": 100, "batch_objects": 10, **settings}),
+        reached=reached,
+    )
+
+
+@pytest.fixture
+def driver(world: World) -> Driver:
+    log = PlainLog()
+    return Driver(
+        services=lambda reached: services_of(
+            world, log, reached, records_per_shard=200, objects_per_shard=20
+        ),
+        migrations=world.migrations,
+        log=log,
+    )
