@@ -11,11 +11,16 @@ from airflow.sdk import BaseOperatorLink
 PREFIX = "/lockstep"
 
 
-def base_path() -> str:
-    """Return the path below which Airflow is served, without its host: a browser knows the host better."""
+def base_url() -> str:
+    """Return where Airflow is served, as it is configured."""
     from airflow.sdk.configuration import conf
 
-    return urlsplit(str(conf.get("api", "base_url", fallback=""))).path.rstrip("/")
+    return str(conf.get("api", "base_url", fallback="")).rstrip("/")
+
+
+def base_path() -> str:
+    """Return the path below which Airflow is served, without its host: a browser knows the host better."""
+    return urlsplit(base_url()).path.rstrip("/")
 
 
 def run_page(ledger_run: str | None, dag_id: str, dag_run_id: str) -> str:
@@ -28,6 +33,11 @@ def run_page(ledger_run: str | None, dag_id: str, dag_run_id: str) -> str:
 def dag_run_page(dag_id: str, dag_run_id: str) -> str:
     """Return Airflow's page of a DAG run."""
     return f"{base_path()}/dags/{quote(dag_id, safe='')}/runs/{quote(dag_run_id, safe='')}"
+
+
+def dag_run_url(dag_id: str, dag_run_id: str) -> str:
+    """Return the whole address of a DAG run's page, for a log or a pipeline."""
+    return f"{base_url().removesuffix(base_path())}{dag_run_page(dag_id, dag_run_id)}"
 
 
 class LedgerEntryLink(BaseOperatorLink):

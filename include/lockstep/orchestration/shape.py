@@ -83,11 +83,15 @@ class Shape:
             *self.upgrade_tasks,
             SETTLE,
             VERIFY,
-            *self.after_decision,
-            f"{DOWNGRADE}.{DECIDE}",
+            *self.downgrade_branch,
             RECORD,
             EMIT,
         )
+
+    @property
+    def downgrade_branch(self) -> tuple[str, ...]:
+        """Return the tasks that run only where something may have to be taken back."""
+        return (f"{DOWNGRADE}.{DECIDE}", *self.after_decision)
 
     @property
     def after_decision(self) -> tuple[str, ...]:

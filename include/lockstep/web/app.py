@@ -1,7 +1,5 @@
 """Two pages for each run of the ledger, as HTML for people and JSON for programs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import quote

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, DownstreamTasksSkipped
 
+from lockstep.orchestration.callers import parent_of
 from lockstep.orchestration.links import LINKS
 from lockstep.orchestration.logs import TaskLog
 
@@ -113,6 +114,8 @@ class LockstepTask(BaseOperator):
     operator_extra_links: Collection[BaseOperatorLink] = LINKS
     #: the ledger's run, once known; the links show it
     ledger_run: str | None = None
+    #: the run that triggered this one, as "dag_id/run_id"
+    triggered_by: str | None = None
 
     def __init__(self, *, path: str = "", **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -124,6 +127,7 @@ class LockstepTask(BaseOperator):
     def guarded(self, context: Any, work: Callable[[Desk], Any]) -> Any:
         """Do some work, and tell of it where it fails."""
         desk = Desk(self, context)
+        self.triggered_by = parent_of(context["dag_run"])
         try:
             return work(desk)
         except (AirflowException, DownstreamTasksSkipped):

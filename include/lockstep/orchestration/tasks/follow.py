@@ -112,7 +112,7 @@ def stopped(hop: dict[str, Any], run_id: str, run: Any, green: bool) -> Lockstep
     """Return the error for a hop that is not where it should be, in the words of its own run."""
     from lockstep.orchestration.callers import run_is
     from lockstep.orchestration.children import told
-    from lockstep.orchestration.links import dag_run_page
+    from lockstep.orchestration.links import dag_run_url
 
     if not run_is(hop["dag_id"], run_id):
         why = "its DAG run was deleted."
@@ -122,8 +122,8 @@ def stopped(hop: dict[str, Any], run_id: str, run: Any, green: bool) -> Lockstep
         why = str(said) if said else f"its DAG run {ended}, and left no word."
     status = f"the ledger says {run.status}" if run else "the ledger knows no run of it"
     return LockstepError(
-        f"stopped at revision {hop['revision']!r} ({hop['direction']}; {status}): {why} "
-        f"See {dag_run_page(hop['dag_id'], run_id)}",
+        f"stopped at revision {hop['revision']!r} ({hop['direction']}; {status}): {why}\n"
+        f"  see: {dag_run_url(hop['dag_id'], run_id)}",
         revision=hop["revision"],
         dag_id=hop["dag_id"],
         dag_run_id=run_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lockstep.domain.errors import Refused
-from lockstep.orchestration.shape import DECIDE, DOWNGRADE, EMIT, RECORD, VERIFY
+from lockstep.orchestration.shape import EMIT, RECORD, VERIFY
 from lockstep.orchestration.tasks.base import Desk, LockstepTask, skipping
 
 
@@ -21,12 +21,16 @@ class Settle(LockstepTask):
             if desk.was_opened():
                 raise
             desk.log.info(f"the run was not opened, so nothing follows: {refusal}")
-            rest = (VERIFY, f"{DOWNGRADE}.{DECIDE}", *desk.shape.after_decision, RECORD, EMIT)
-            raise skipping(rest) from None
+            raise skipping((VERIFY, *desk.shape.downgrade_branch, RECORD, EMIT)) from None
         states = desk.states(desk.shape.upgrade_tasks)
         if run.direction == "downgrade":
             desk.log.info("this run goes down: of the upgrade nothing was started")
             raise skipping((VERIFY,))
+        if not run.backed_up:
+            desk.log.info(
+                "no step was started, since the backups were not proven: nothing is to be taken back"
+            )
+            raise skipping((VERIFY, *desk.shape.downgrade_branch))
         return calls.settle(desk.services, desk.revision, run, "upgrade", states)
 
     def where(self, desk: Desk) -> str:

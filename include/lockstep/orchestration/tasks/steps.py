@@ -79,7 +79,6 @@ class PlanShards(StepTask):
             raise LockstepError(
                 f"{desk.doing}: it was planned as no shard at all, which would skip the rest."
             )
-        desk.log.info(f"{desk.doing}: {len(labels)} shard(s)", shards=labels)
         return list(labels)
 
 
@@ -113,10 +112,9 @@ class RunStep(StepTask):
 
 
 def perform(desk: Desk, phase: Phase, step: int, shard: int) -> Any:
-    """Let the engine do one shard of a step, folded in the log."""
+    """Let the engine do one shard of a step, or a whole direction."""
     from lockstep.orchestration import calls
 
-    desk.log.info(desk.doing, run=desk.run.id, shard=shard)
     if step == WHOLE:
         return calls.run_atomic(desk.services, desk.revision, desk.run, phase, holder=desk.holder)
     return calls.run_step_shard(

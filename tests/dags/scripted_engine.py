@@ -1,0 +1,188 @@
+"""An engine that does what a test says, over a ledger of plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from lockstep.domain.chain import load_chain
+from lockstep.domain.errors import LockstepError, Refused, StepsUnfinished
+from lockstep.domain.loading import load_revision
+from lockstep.domain.revision import Revision
+from lockstep.domain.run import Run
+from lockstep.domain.status import RunStatus
+from lockstep.engine.routing import Hop
+
+Place = tuple[Any, ...]
+
+
+@dataclass
+class ScriptedLedger:
+    engine: ScriptedEngine
+
+    def shards(self, run_id: str, phase: str | None = None) -> list[Any]:
+        return []
+
+    def backups(self, run_id: str) -> list[Any]:
+        return []
+
+    def run_of(self, dag_id: str, dag_run_id: str) -> Run | None:
+        return self.engine.runs.get((dag_id, dag_run_id))
+
+
+@dataclass
+class Services:
+    ledger: ScriptedLedger
+
+
+@dataclass
+class ScriptedEngine:
+    """Stands in for `lockstep.orchestration.calls`. What it is asked to do is kept in `asked`."""
+
+    #: place → the error that the engine raises there, each time
+    fails: dict[Place, Exception] = field(default_factory=dict)
+    #: what opening a run comes to
+    opens_as: RunStatus = RunStatus.OPEN
+    shards: int = 2
+    asked: list[Place] = field(default_factory=list)
+    runs: dict[tuple[str, str], Run] = field(default_factory=dict)
+    done: set[Place] = field(default_factory=set)
+    noted: list[tuple[str, str]] = field(default_factory=list)
+    hops: list[Hop] = field(default_factory=list)
+    #: what open_run was given
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def reach(self, *place: Any) -> None:
+        self.asked.append(place)
+        if place in self.fails:
+            raise self.fails[place]
+        self.done.add(place)
+
+    # --- what the tasks call ---------------------------------------------------------------------------
+
+    def load_revision(self, path: Path) -> Revision:
+        return load_revision(path)
+
+    def load_chain(self, folder: Path) -> Any:
+        return load_chain(folder)
+
+    def services_for(self, params: Mapping[str, Any], log: Any) -> Any:
+        return Services(ScriptedLedger(self))
+
+    def open_run(self, services: Any, chain: Any, revision: Revision, **given: Any) -> Run:
+        self.params = given["params"]
+        self.reach("open_run")
+        caller = given["caller"]
+        run = Run(
+            id=f"run-{len(self.runs) + 1}",
+            revision=revision.id,
+            direction=given["direction"],
+            status=self.opens_as,
+            caller=caller,
+            checksum=revision.checksum,
+            started_at=datetime.now(timezone.utc),
+            params=dict(given["params"]),
+        )
+        return self.runs.setdefault((caller.dag_id, caller.dag_run_id), run)
+
+    def current_run(self, services: Any, dag_id: str, dag_run_id: str) -> Run:
+        run = self.runs.get((dag_id, dag_run_id))
+        if run is None:
+            raise Refused("no run is open for this DAG run")
+        return run
+
+    def change(self, run: Run, **changes: Any) -> Run:
+        changed = replace(self.current_run(None, run.caller.dag_id, run.caller.dag_run_id), **changes)
+        self.runs[run.caller.dag_id, run.caller.dag_run_id] = changed
+        return changed
+
+    def take_backup(self, services: Any, revision: Revision, run: Run, database: Any) -> dict[str, Any]:
+        self.reach("take_backup", database.conn_id)
+        return {"bytes": 1}
+
+    def prove_backups(self, services: Any, revision: Revision, run: Run) -> dict[str, Any]:
+        self.reach("prove_backups")
+        self.change(run, backed_up=True)
+        return {"bytes": 1}
+
+    def plan_step(
+        self, services: Any, revision: Revision, run: Run, phase: str, step: int, *, shards: int
+    ) -> list[str]:
+        self.reach("plan", phase, step)
+        operations = revision.operations("downgrade" if phase == "downgrade" else "upgrade")
+        return [f"range {n}" for n in range(self.shards if operations[step - 1].batched else 1)]
+
+    def run_step_shard(
+        self, services: Any, revision: Revision, run: Run, phase: str, step: int, shard: int, *, holder: str
+    ) -> dict[str, Any]:
+        self.reach("shard", phase, step, shard)
+        return {"written": 1}
+
+    def run_atomic(
+        self, services: Any, revision: Revision, run: Run, phase: str, *, holder: str
+    ) -> dict[str, Any]:
+        self.reach("atomic", phase)
+        return {"written": 1}
+
+    def settle(
+        self, services: Any, revision: Revision, run: Run, phase: str, states: Mapping[str, str]
+    ) -> dict[str, Any]:
+        self.reach("settle", phase)
+        unfinished = [place for place in self.asked if phase in place and place not in self.done]
+        upgrade = phase == "upgrade" and not any(place[1:2] == ("upgrade",) for place in self.asked[:-1])
+        if unfinished or upgrade:
+            raise StepsUnfinished(f"{phase} is not complete")
+        return {"states": dict(states)}
+
+    def verify(self, services: Any, revision: Revision, run: Run) -> dict[str, Any]:
+        self.reach("verify")
+        self.change(run, facts={"verified": True})
+        return {}
+
+    def way_down(self, services: Any, revision: Revision, run: Run) -> str:
+        self.reach("way_down")
+        now = self.current_run(None, run.caller.dag_id, run.caller.dag_run_id)
+        if not now.backed_up or now.facts.get("verified") or now.status is not RunStatus.OPEN:
+            return "none"
+        if now.direction == "upgrade" and now.params["on_failure"] == "leave":
+            return "none"
+        return "downgrade" if now.direction == "downgrade" else "undo"
+
+    def verify_restored(self, services: Any, revision: Revision, run: Run) -> dict[str, Any]:
+        self.reach("verify_restored")
+        self.change(run, facts={"restored": True})
+        return {}
+
+    def record(self, services: Any, revision: Revision, run: Run) -> Run:
+        self.reach("record")
+        return self.change(run, status=self.ended(run))
+
+    def ended(self, run: Run) -> RunStatus:
+        if not run.backed_up:
+            return RunStatus.STOPPED
+        if run.facts.get("verified"):
+            return RunStatus.APPLIED
+        if run.facts.get("restored"):
+            return RunStatus.DOWNGRADED if run.direction == "downgrade" else RunStatus.ROLLED_BACK
+        return RunStatus.FAILED
+
+    def emit(self, services: Any) -> dict[str, Any]:
+        self.reach("emit")
+        return {}
+
+    def outcome(self, services: Any, revision: Revision, run: Run) -> dict[str, Any]:
+        self.reach("outcome")
+        good = (RunStatus.APPLIED, RunStatus.DOWNGRADED, RunStatus.NOTHING_TO_DO)
+        if run.status not in good:
+            raise LockstepError(f"the run is {run.status}")
+        return {"status": run.status.value, "revision": revision.id, "records": 1, "seconds": 1.0}
+
+    def note_failure(self, services: Any, run_id: str, where: str, error: BaseException) -> None:
+        self.noted.append((where, str(error)))
+
+    def plan_route(self, services: Any, chain: Any, *, target: str, direction: str) -> list[Hop]:
+        self.reach("plan_route", target, direction)
+        return self.hops

@@ -1,0 +1,296 @@
+"""The DAG of a revision: its shape, its page, its form; built the same each time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow_project import ROOT, write_revisions
+
+PLAIN = '''
+    """Change number {number}."""
+    from lockstep import ops
+    from resources import Users
+
+    revision = "{number:04d}"
+    down_revision = {parent!r}
+
+    def upgrade():
+        yield ops.transform_rows(Users, change, columns=["email"])
+
+    def downgrade():
+        yield ops.restore(Users)
+
+    def change(row):
+        return row
+'''
+
+
+def build(project: Path) -> dict[str, Any]:
+    from lockstep.orchestration.factory import build_revision_dags
+    from lockstep.orchestration.project import prefer_include
+
+    prefer_include(str(project / "dags" / "revisions.py"))
+    return build_revision_dags(project / "migrations")
+
+
+def upstream(dag: Any, task: str) -> set[str]:
+    found: set[str] = dag.task_dict[task].upstream_task_ids
+    return found
+
+
+def test_there_is_a_dag_for_each_revision_named_after_its_file(project: Path) -> None:
+    assert list(build(project)) == [
+        "revision_0001_accounts",
+        "revision_0002_three_stores",
+        "revision_0003_rows",
+    ]
+
+
+def test_a_batched_operation_is_a_group_and_any_other_a_task(project: Path) -> None:
+    dag = build(project)["revision_0002_three_stores"]
+
+    assert sorted(task for task in dag.task_dict if task.startswith("upgrade.")) == [
+        "upgrade.op_1_sql_outside_transaction_users",
+        "upgrade.op_2_transform_documents_submissions.plan_shards",
+        "upgrade.op_2_transform_documents_submissions.shard",
+        "upgrade.op_3_transform_objects_uploads.plan_shards",
+        "upgrade.op_3_transform_objects_uploads.shard",
+    ]
+
+
+def test_each_database_has_one_backup_and_all_are_proven_before_the_first_step(project: Path) -> None:
+    dag = build(project)["revision_0002_three_stores"]
+
+    backups = {"backup.campus_auth", "backup.campus_documents", "backup.campus_objects"}
+    assert upstream(dag, "backup.prove") == backups
+    assert all(upstream(dag, backup) == {"open_run"} for backup in backups)
+    assert upstream(dag, "upgrade.op_1_sql_outside_transaction_users") == {"backup.prove"}
+
+
+@pytest.mark.parametrize(("waits", "group"), [("settle", "upgrade"), ("verify_restored", "downgrade")])
+def test_the_end_of_each_step_is_waited_for(project: Path, waits: str, group: str) -> None:
+    dag = build(project)["revision_0002_three_stores"]
+
+    ends = {
+        task
+        for task in dag.task_dict
+        if task.startswith(f"{group}.") and not task.endswith((".plan_shards", ".decide"))
+    }
+    assert upstream(dag, waits) == ends
+    assert dag.task_dict[waits].trigger_rule.value == "all_done"
+
+
+def test_outcome_is_the_only_leaf_and_one_tail_serves_every_way(project: Path) -> None:
+    for dag in build(project).values():
+        assert [task.task_id for task in dag.leaves] == ["outcome"]
+        assert [task.task_id for task in dag.roots] == ["open_run"]
+        assert upstream(dag, "outcome") == {"emit"}
+        assert upstream(dag, "emit") == {"record"}
+        assert upstream(dag, "record") == {"downgrade.decide", "verify_restored"}
+        assert upstream(dag, "downgrade.decide") == {"verify"}
+
+
+def test_an_atomic_revision_is_one_task_each_way(project: Path) -> None:
+    dag = build(project)["revision_0001_accounts"]
+
+    assert {task for task in dag.task_dict if "." in task} == {
+        "backup.campus_auth",
+        "backup.prove",
+        "upgrade.in_one_transaction",
+        "downgrade.decide",
+        "downgrade.in_one_transaction",
+    }
+
+
+def test_a_mapped_task_equals_what_airflow_itself_makes_of_it(project: Path) -> None:
+    from airflow.sdk import DAG
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    from lockstep.orchestration.retries import retry_arguments
+    from lockstep.orchestration.stamp import stamp, stamp_mapped
+    from lockstep.orchestration.tasks.steps import PlanShards, RunShard
+
+    def shard_of(ours: bool) -> Any:
+        dag = DAG("one", schedule=None)
+        own: dict[str, Any] = {"path": "x.py", "moves": {"upgrade": 1}}
+        plan = stamp(PlanShards, dag, "plan", **own)
+        if ours:
+            stamp_mapped(RunShard, dag, "shard", group=dag.task_group, over=plan, label="keys", own=own)
+        else:
+            RunShard.partial(
+                task_id="shard",
+                dag=dag,
+                owner="lockstep",
+                weight_rule="absolute",
+                map_index_template="{{ task.keys }}",
+                **retry_arguments(),
+                **own,
+            ).expand(keys=plan.output)
+        return DagSerialization.serialize_dag(dag)
+
+    assert shard_of(ours=True) == shard_of(ours=False)
+
+
+def test_a_stamped_task_equals_a_constructed_one(project: Path) -> None:
+    from airflow.sdk import DAG
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    from lockstep.orchestration.retries import retry_arguments
+    from lockstep.orchestration.stamp import stamp
+    from lockstep.orchestration.tasks.verify import Verify
+
+    def verify_of(ours: bool) -> Any:
+        dag = DAG("one", schedule=None)
+        if ours:
+            stamp(Verify, dag, "verify", path="x.py")
+        else:
+            Verify(
+                task_id="verify",
+                dag=dag,
+                path="x.py",
+                owner="lockstep",
+                weight_rule="absolute",
+                **retry_arguments(),
+            )
+        return DagSerialization.serialize_dag(dag)
+
+    assert verify_of(ours=True) == verify_of(ours=False)
+
+
+def test_two_builds_of_300_revisions_are_the_same(project: Path) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    for old in (project / "migrations").glob("*.py"):
+        old.unlink()
+    write_revisions(
+        project / "migrations",
+        {
+            f"{number:04d}_change": PLAIN.format(
+                number=number, parent=f"{number - 1:04d}" if number > 1 else None
+            )
+            for number in range(1, 301)
+        },
+    )
+
+    def serialised() -> str:
+        dags = build(project)
+        assert len(dags) == 300
+        picked = [dags[name] for name in list(dags)[::25]]
+        return json.dumps([DagSerialization.to_dict(dag) for dag in picked], sort_keys=True, default=str)
+
+    assert serialised() == serialised()
+
+
+def test_while_a_task_is_parsed_only_its_own_revision_is_loaded(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "migrations" / "0001_accounts.py").write_text("raise SystemExit('this was loaded')")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "revision_0003_rows")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "verify")
+
+    assert list(build(project)) == ["revision_0003_rows"]
+
+
+def test_the_page_shows_what_a_reviewer_asks_for(project: Path) -> None:
+    page = build(project)["revision_0002_three_stores"].doc_md
+
+    assert page.startswith("Touch all three stores.")
+    for part in (
+        "| 2 | `transform_documents` | stamp() over every document",
+        "in batches",
+        "each operation commits by itself, since ops.sql_outside_transaction",
+        "no record of collection submissions",
+        "| Follows | `0001` |",
+        '```python\n"""Touch all three stores.',
+    ):
+        assert part in page
+    assert "SHA-256" not in page
+
+
+def test_the_tags_name_stores_mode_and_checksum(project: Path) -> None:
+    from lockstep.domain.loading import load_revision
+
+    dag = build(project)["revision_0002_three_stores"]
+    checksum = load_revision(project / "migrations" / "0002_three_stores.py").checksum
+
+    assert dag.tags == {"lockstep", "batched", "table", "document", "object", f"checksum:{checksum[:12]}"}
+
+
+def test_every_parameter_is_a_form_with_title_help_and_a_valid_default(project: Path) -> None:
+    dag = build(project)["revision_0003_rows"]
+
+    dag.params.validate()
+    assert set(dag.params) == {
+        "direction",
+        "shards",
+        "batch_rows",
+        "batch_documents",
+        "batch_objects",
+        "on_failure",
+        "resume",
+        "note",
+    }
+    for name in dag.params:
+        schema = dag.params.get_param(name).schema
+        assert schema["title"]
+        assert schema["description_md"]
+        assert schema["type"] in ("boolean",) or {"enum", "maximum", "maxLength"} & set(schema)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("direction", "sideways"), ("shards", 0), ("shards", 65), ("batch_rows", 99), ("on_failure", "ask")],
+)
+def test_a_value_outside_the_limits_is_refused(project: Path, name: str, value: Any) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    dag = build(project)["revision_0003_rows"]
+
+    with pytest.raises(ParamValidationError):
+        dag.params[name] = value
+
+
+def test_a_dag_runs_only_when_it_is_asked_to_and_never_waits_unseen(project: Path) -> None:
+    for dag in build(project).values():
+        assert dag.schedule is None
+        assert dag.catchup is False
+        assert dag.is_paused_upon_creation is False
+        assert dag.max_active_runs == 16
+
+
+CLEAN = """
+import runpy, sys
+import airflow.sdk
+import airflow.sdk.definitions.mappedoperator
+before = set(sys.modules)
+for name in sys.argv[1:]:
+    runpy.run_path(name)
+heavy = ("psycopg", "pymongo", "bson", "boto3", "botocore", "sqlalchemy", "fastapi", "airflow.models")
+found = {name.partition(".")[0] for name in set(sys.modules) - before if name.startswith(heavy)}
+found |= {
+    name for name in set(sys.modules) - before
+    if name.startswith("airflow.providers.") and not name.endswith("get_provider_info")
+}
+assert "lockstep.domain.loading" in sys.modules
+print(sorted(found))
+"""
+
+
+def test_parsing_imports_no_driver_no_provider_and_nothing_of_airflow_but_its_sdk(project: Path) -> None:
+    files = sorted(str(path) for path in (project / "dags").glob("*.py"))
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CLEAN, *files],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
