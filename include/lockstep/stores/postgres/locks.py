@@ -16,11 +16,9 @@ from lockstep.stores.postgres.text import Conn, one, run, shortened
 #: seconds that DDL and checkpoints wait for a lock where the caller does not say
 LOCK_TIMEOUT = 5.0
 
-#: Give up waiting for a lock after so long, in this transaction. Milliseconds.
-SET_TIMEOUT = "SELECT set_config('lock_timeout', %(ms)s, true)"
-
-#: The server process of this transaction, which behind a pooler is not the one that we logged in to.
-BACKEND = "SELECT pg_backend_pid()"
+#: Give up waiting for a lock after so long (milliseconds), until the transaction or the session ends, and
+#: say which server process that is: behind a pooler it is not the one that we logged in to.
+SET_TIMEOUT = "SELECT pg_backend_pid(), set_config('lock_timeout', %(ms)s, %(local)s)"
 
 #: Those that hold what the process waits for.
 BLOCKERS = """
@@ -36,11 +34,9 @@ def waiting(
 ) -> Iterator[None]:
     """Wait at most `lock_timeout` seconds for each lock; after it raise Unavailable, naming who holds it.
 
-    local: set the timeout here, for this transaction; else the caller has set it on its own connection.
+    local: for this transaction; else for the session, on a connection that the caller will close.
     """
-    pid = one(conn, BACKEND)[0]
-    if local:
-        run(conn, SET_TIMEOUT, {"ms": milliseconds(lock_timeout)})
+    pid = one(conn, SET_TIMEOUT, {"ms": str(max(1, round(lock_timeout * 1000))), "local": local})[0]
     with watched(connector, pid, lock_timeout) as seen:
         try:
             yield
@@ -54,10 +50,6 @@ def waiting(
                 blockers=tuple(seen),
                 lock_timeout=lock_timeout,
             ) from problem
-
-
-def milliseconds(seconds: float) -> str:
-    return str(max(1, round(seconds * 1000)))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import psycopg
 from lockstep.domain.errors import DataError, LockstepError, Unavailable
 from lockstep.stores.postgres.connect import Connector
 from lockstep.stores.postgres.errors import translated
-from lockstep.stores.postgres.locks import milliseconds, waiting
+from lockstep.stores.postgres.locks import waiting
 from lockstep.stores.postgres.text import Conn, quote, raw, run, shortened
 
 #: how often the remains of a failed build are tried to be dropped
@@ -29,9 +29,6 @@ _BUILDS_NAMED_INDEX = re.compile(
     rf"\s+on\s+(?:only\s+)?(?P<table>{_NAME}(?:\.{_NAME})?)",
     re.IGNORECASE,
 )
-
-#: Give up waiting for a lock after so long, until reset.
-SET_TIMEOUT = "SELECT set_config('lock_timeout', %(ms)s, false)"
 
 RESET_TIMEOUT = "RESET lock_timeout"
 
@@ -74,7 +71,6 @@ def run_outside(connector: Connector, statement: str, lock_timeout: float) -> No
     try:
         with translated(connector.address, statement):
             conn.autocommit = True
-            run(conn, SET_TIMEOUT, {"ms": milliseconds(lock_timeout)})
             if build is not None and _is_built(conn, connector, build, lock_timeout):
                 return
             try:
@@ -110,7 +106,6 @@ def _drop_remains(connector: Connector, build: IndexBuild, lock_timeout: float) 
         try:
             with connector.open() as conn, translated(connector.address):
                 conn.autocommit = True
-                run(conn, SET_TIMEOUT, {"ms": milliseconds(lock_timeout)})
                 row = _index(conn, build)
                 if row is not None and row[1] and not row[2]:
                     _drop(conn, connector, row[0], build.name, lock_timeout)

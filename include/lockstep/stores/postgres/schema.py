@@ -14,8 +14,12 @@ PARKED = "lockstep_parked"
 #: names of parked columns start so
 PARKED_COLUMN = "_lockstep_"
 
-#: Whether the schema is there at all; to_regclass needs no right to look into it.
-IS_THERE = "SELECT to_regclass('lockstep_state.schema_version') IS NOT NULL"
+#: Whether the schema is there at all. A look into the catalog itself: to_regclass answers from a cache, which
+#: waiting for an advisory lock does not refresh.
+IS_THERE = """
+SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'lockstep_state' AND c.relname = 'schema_version')
+"""
 
 #: Let one transaction at a time make it. A transaction's lock, so that it survives a transaction pooler.
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('lockstep schema', 0))"

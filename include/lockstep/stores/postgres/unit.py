@@ -156,8 +156,9 @@ class PostgresUnit:
             yield
 
     @contextmanager
-    def _waiting(self, doing: str, lock_timeout: float = ROW_TIMEOUT) -> Iterator[None]:
-        with self._translated(), waiting(self._connector, self._conn, lock_timeout, doing):
+    def _waiting(self, doing: str, lock_timeout: float | None = None) -> Iterator[None]:
+        most = ROW_TIMEOUT if lock_timeout is None else lock_timeout
+        with self._translated(), waiting(self._connector, self._conn, most, doing):
             yield
 
 
