@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,7 +14,6 @@ import psycopg
 from conftest import Addresses
 from lockstep.domain.progress import Fence, KeyRange, Phase, Progress
 from lockstep.domain.resources import Postgres, Table
-from lockstep.embedded.postgres import pg_bin
 from lockstep.stores.postgres import PostgresStore
 from lockstep.stores.postgres.unit import PostgresUnit
 
@@ -27,6 +27,7 @@ class Room:
 
     store: PostgresStore
     conninfo: str = field(repr=False)
+    pg_bin: Path | None = None
     epoch: int = 0
 
     def sql(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -102,16 +103,16 @@ def fresh_database(servers: Addresses) -> Iterator[str]:
 
 
 @contextmanager
-def emptied_room(conninfo: str) -> Iterator[Room]:
+def emptied_room(conninfo: str, pg_bin: Path | None = None) -> Iterator[Room]:
     """Empty a database, and make Lockstep's schema in it."""
     with psycopg.connect(conninfo, autocommit=True) as conn:
         conn.execute("SET client_min_messages = warning")
         conn.execute("DROP SCHEMA IF EXISTS lockstep_state, lockstep_parked, public, other CASCADE")
         conn.execute("CREATE SCHEMA public")
-    store = PostgresStore(DB, conninfo, pg_bin=pg_bin())
+    store = PostgresStore(DB, conninfo, pg_bin=pg_bin)
     store.check()
     try:
-        yield Room(store=store, conninfo=conninfo)
+        yield Room(store=store, conninfo=conninfo, pg_bin=pg_bin)
     finally:
         store.close()
 
