@@ -1,0 +1,114 @@
+"""Write changes, each only if its object still is what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from lockstep.domain.exchange import Applied
+from lockstep.domain.progress import Change
+from lockstep.stores.s3.connection import Connection
+from lockstep.stores.s3.copying import copy
+from lockstep.stores.s3.errors import FAILED_CONDITION, MISSING, code_of
+from lockstep.stores.s3.state import State, body_digest, is_still, look, same_description
+
+
+class Outcome(Enum):
+    WRITTEN = "written"
+    ALREADY = "already"
+    CONFLICT = "conflict"
+
+
+def apply(connection: Connection, changes: Sequence[Change]) -> Applied:
+    """Write the changes; writing them again changes nothing."""
+    outcomes = list(connection.each(lambda change: _apply(connection, change), changes))
+    return Applied(
+        written=outcomes.count(Outcome.WRITTEN),
+        already=outcomes.count(Outcome.ALREADY),
+        conflicts=tuple(
+            change.key
+            for change, outcome in zip(changes, outcomes, strict=True)
+            if outcome is Outcome.CONFLICT
+        ),
+    )
+
+
+def _apply(connection: Connection, change: Change) -> Outcome:
+    with connection.translate(f"writing object {change.key!r}"):
+        if change.before is not None and "at" in change.before:
+            return _move(connection, change.before, change.after)
+        return _write(connection, change.key, change.before, change.after)
+
+
+def _write(connection: Connection, key: str, before: State | None, after: State | None) -> Outcome:
+    now = look(connection, key)
+    if _matches(connection, key, after, now):
+        return Outcome.ALREADY
+    if not _matches(connection, key, before, now):
+        return Outcome.CONFLICT
+    try:
+        if after is None:
+            _delete(connection, key, now)
+        else:
+            # Where the server does not guard, the lease keeps our own writers out of this gap.
+            copy(connection, after["body"] or key, key, after, **_guards(connection, now))
+    except ClientError as problem:
+        if code_of(problem) not in FAILED_CONDITION:
+            raise
+        now = look(connection, key)
+        return Outcome.ALREADY if _matches(connection, key, after, now) else Outcome.CONFLICT
+    return Outcome.WRITTEN
+
+
+def _matches(connection: Connection, key: str, state: State | None, now: State | None) -> bool:
+    if state is None or now is None:
+        return state is now
+    return is_still(connection, key, state, now)
+
+
+def _guards(connection: Connection, now: State | None) -> dict[str, Any]:
+    able = connection.capabilities
+    if now is None:
+        return {"IfNoneMatch": "*"} if able.guards_creates else {}
+    return {"IfMatch": now["etag"]} if able.guards_overwrites else {}
+
+
+def _delete(connection: Connection, key: str, now: State | None) -> None:
+    guarded = connection.capabilities.guards_deletes and now is not None
+    condition = {"IfMatch": now["etag"]} if guarded and now is not None else {}
+    connection.client.delete_object(Bucket=connection.bucket, Key=key, **condition)
+
+
+def _move(connection: Connection, before: State, after: State) -> Outcome:
+    """Copy, look at the copy, and only then delete the source; cut off anywhere, it can be done again."""
+    source, target = before["at"], after["at"]
+    here, there = look(connection, source), look(connection, target)
+    if here is None:
+        return Outcome.ALREADY if there and is_still(connection, target, after, there) else Outcome.CONFLICT
+    if not is_still(connection, source, before, here):
+        return Outcome.CONFLICT
+    if there is None:
+        try:
+            copy(connection, source, target, after, **_guards(connection, None))
+        except ClientError as problem:
+            if code_of(problem) not in FAILED_CONDITION | MISSING:
+                raise
+        there = look(connection, target)
+    if there is None or not _same_object(connection, source, here, target, there):
+        return Outcome.CONFLICT
+    _delete(connection, source, here)
+    return Outcome.WRITTEN
+
+
+def _same_object(connection: Connection, source: str, here: State, target: str, there: State) -> bool:
+    """Whether the copy is the source in every byte; where ETags cannot tell, the bodies are read."""
+    if here["size"] != there["size"] or not same_description(here, there):
+        return False
+    if here["etag"] == there["etag"]:
+        return True
+    if not (here["opaque"] or there["opaque"]):
+        return False
+    return body_digest(connection, source) == body_digest(connection, target)

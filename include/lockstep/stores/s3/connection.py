@@ -1,0 +1,93 @@
+"""Open the client, once a store, when it is first needed; share it among a few threads."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+
+from lockstep.domain.errors import Refused
+from lockstep.domain.resources import RESERVED, Bucket
+from lockstep.stores.s3.capabilities import Capabilities, probe
+from lockstep.stores.s3.errors import Translator
+
+#: requests under way at once
+WORKERS = 8
+#: keys that start so are Lockstep's own
+OWN = f"{RESERVED}/"
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+class Connection:
+    """Hold the client, the bucket's name and what was found out about the server."""
+
+    def __init__(self, database: Bucket, client_kwargs: Mapping[str, Any], bucket: str) -> None:
+        self.declared = database
+        self.bucket = bucket
+        self.translate = Translator(database, bucket, client_kwargs.get("endpoint_url"))
+        self._kwargs = dict(client_kwargs)
+        self._lock = threading.Lock()
+        self._capabilities: Capabilities | None = None
+
+    @cached_property
+    def client(self) -> Any:
+        # Checksums only where they are required: not every S3 server knows the newer ones.
+        ours = Config(
+            s3={"addressing_style": "path"},
+            retries={"mode": "standard"},
+            connect_timeout=10,
+            max_pool_connections=WORKERS + 2,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        kwargs = dict(self._kwargs)
+        given = kwargs.pop("config", None)
+        with self.translate("opening it"):
+            try:
+                client = boto3.client("s3", config=given.merge(ours) if given else ours, **kwargs)
+            except ValueError:
+                # From None: the driver quotes the address, which may hold a password.
+                raise Refused(
+                    f"The endpoint_url in the Airflow connection {self.declared.conn_id!r} is no address. "
+                    "Mend its extra.",
+                    conn_id=self.declared.conn_id,
+                ) from None
+        weakref.finalize(self, client.close)
+        return client
+
+    @property
+    def capabilities(self) -> Capabilities:
+        with self._lock:
+            if self._capabilities is None:
+                with self.translate("asking what it can do"):
+                    self._capabilities = probe(self.client, self.bucket)
+            return self._capabilities
+
+    def each(self, do: Callable[[Given], Found], given: Iterable[Given]) -> Iterator[Found]:
+        """Do something for each, a few at a time, and yield what came of it in order.
+
+        Give it a page at a time: all of it is under way at once. The first error ends it, when what is under
+        way has ended.
+        """
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="lockstep-s3") as pool:
+            running = [pool.submit(do, one) for one in given]
+            try:
+                for future in running:
+                    yield future.result()
+            finally:
+                for future in running:
+                    future.cancel()
+
+    def close(self) -> None:
+        if "client" in self.__dict__:
+            with contextlib.suppress(Exception):
+                self.client.close()

@@ -1,0 +1,32 @@
+"""Copy objects on the server, whatever their size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boto3.s3.transfer import TransferConfig
+
+from lockstep.stores.s3.connection import Connection
+from lockstep.stores.s3.state import State, writing
+
+#: bytes; what one CopyObject takes (AWS: 5 GB)
+LARGEST_COPY = 5 * 1000**3
+#: bytes of a part of a larger copy
+PART = 512 * 1024 * 1024
+
+
+def copy(connection: Connection, source: str, target: str, state: State, **conditions: Any) -> None:
+    """Copy `source` to `target` and give it the state; the conditions are CopyObject's.
+
+    In parts, where it is large: then the conditions cannot be sent.
+    """
+    named = {"Bucket": connection.bucket, "Key": source}
+    arguments = writing(connection, target, state)
+    if state["size"] <= LARGEST_COPY:
+        connection.client.copy_object(
+            Bucket=connection.bucket, Key=target, CopySource=named, **arguments, **conditions
+        )
+        return
+    # One thread: the store's own pool is what bounds the requests under way.
+    parts = TransferConfig(multipart_threshold=LARGEST_COPY, multipart_chunksize=PART, use_threads=False)
+    connection.client.copy(named, connection.bucket, target, ExtraArgs=arguments, Config=parts)

@@ -1,0 +1,97 @@
+"""The object store: one S3 bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lockstep.domain.exchange import Applied, BackupPart
+from lockstep.domain.objects import ObjectInfo, StoredObject
+from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
+from lockstep.domain.resources import Bucket, Everything, Prefix
+from lockstep.stores.s3 import applying, backup, reading, staging
+from lockstep.stores.s3.capabilities import Capabilities
+from lockstep.stores.s3.connection import Connection
+from lockstep.stores.s3.state import look
+
+
+class S3Store:
+    """Read and write the objects of one bucket; see lockstep.engine.ports for the contract."""
+
+    def __init__(self, database: Bucket, client_kwargs: Mapping[str, Any], bucket: str) -> None:
+        self.database = database
+        self._connection = Connection(database, client_kwargs, bucket)
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.database.conn_id!r}, {self._connection.bucket!r})"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server was found to be able to do; asked once."""
+        return self._connection.capabilities
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def check(self) -> Mapping[str, str]:
+        """Answer with server facts; Refused for a missing bucket or wrong credentials, Unavailable for no answer."""
+        connection = self._connection
+        with connection.translate("saying hello"):
+            answer = connection.client.head_bucket(Bucket=connection.bucket)
+            connection.client.list_objects_v2(Bucket=connection.bucket, MaxKeys=1)
+        headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+        return {
+            "server": str(headers.get("server", "unknown")),
+            "region": str(headers.get("x-amz-bucket-region") or connection.client.meta.region_name),
+            "bucket": connection.bucket,
+        }
+
+    def plan_ranges(self, prefix: Prefix, *, suffix: str, shards: int, least: int) -> list[KeyRange]:
+        return reading.plan_ranges(self._connection, prefix, suffix=suffix, shards=shards, least=least)
+
+    def read(
+        self, prefix: Prefix, *, suffix: str, within: KeyRange, after: Cursor | None, limit: int
+    ) -> Page:
+        return reading.read(self._connection, prefix, suffix=suffix, within=within, after=after, limit=limit)
+
+    def get(self, key: str) -> StoredObject:
+        return reading.get(self._connection, key)
+
+    def exists(self, key: str) -> bool:
+        with self._connection.translate(f"looking for object {key!r}"):
+            return look(self._connection, key) is not None
+
+    def fingerprint(self, prefix: Prefix) -> Fingerprint:
+        return reading.fingerprint(self._connection, prefix)
+
+    def count(self, prefix: Prefix, suffix: str = "") -> int:
+        return reading.count(self._connection, prefix, suffix)
+
+    def stage(
+        self, area: str, objects: Sequence[tuple[StoredObject | None, StoredObject | None]]
+    ) -> list[Change]:
+        return staging.stage(self._connection, area, objects)
+
+    def stage_metadata(self, pairs: Sequence[tuple[ObjectInfo, ObjectInfo]]) -> list[Change]:
+        return staging.stage_metadata(self._connection, pairs)
+
+    def apply(self, changes: Sequence[Change]) -> Applied:
+        return applying.apply(self._connection, changes)
+
+    def stage_moves(self, moves: Sequence[tuple[str, str]]) -> list[Change]:
+        return staging.stage_moves(self._connection, moves)
+
+    def pack(self, changes: Sequence[Change]) -> bytes:
+        return staging.pack(changes)
+
+    def unpack(self, packed: bytes) -> list[Change]:
+        return staging.unpack(packed)
+
+    def swap(self, changes: Sequence[Change]) -> list[Change]:
+        return staging.swap(changes)
+
+    def backup(self, touched: Sequence[Prefix | Everything]) -> Iterator[BackupPart]:
+        return backup.backup(self._connection, touched)
+
+    def handle(self) -> Any:
+        return self._connection.client, self._connection.bucket

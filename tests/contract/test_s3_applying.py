@@ -1,0 +1,542 @@
+"""The object store writes each change once, and only over the object that it was computed from."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lockstep.domain.errors import ConflictError, DataError, Unsupported
+from lockstep.domain.exchange import Applied
+from lockstep.domain.objects import StoredObject
+from lockstep.domain.progress import Change, KeyRange
+from lockstep.domain.resources import Bucket, Prefix
+from lockstep.stores.s3 import S3Store, capabilities, copying
+from lockstep.stores.s3.connection import OWN
+
+DATABASE = Bucket("campus_objects")
+UPLOADS = Prefix(DATABASE, "uploads/")
+MEDIA = Prefix(DATABASE, "media/")
+KEYS = ["uploads/a b.png", "uploads/ü+%20/🎒", "uploads/folder/", "uploads/" + "l" * 1016]
+
+
+class Killed(BaseException):
+    """The worker ends here."""
+
+
+@pytest.fixture
+def store(servers: Any) -> Iterator[S3Store]:
+    """Return a store over a bucket of its own."""
+    bucket = f"test-{uuid.uuid4().hex}"
+    made = S3Store(DATABASE, servers.s3_client_kwargs(), bucket)
+    client, _ = made.handle()
+    client.create_bucket(Bucket=bucket)
+    yield made
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for item in page.get("Contents", ()):
+            client.delete_object(Bucket=bucket, Key=item["Key"])
+    client.delete_bucket(Bucket=bucket)
+    made.close()
+
+
+def put(store: S3Store, key: str, body: bytes = b"", **more: Any) -> None:
+    client, bucket = store.handle()
+    client.put_object(Bucket=bucket, Key=key, Body=body, **more)
+
+
+def headers(store: S3Store, key: str) -> dict[str, Any]:
+    client, bucket = store.handle()
+    found: dict[str, Any] = client.head_object(Bucket=bucket, Key=key)
+    return found
+
+
+def keys(store: S3Store, prefix: Prefix = UPLOADS) -> list[str]:
+    page = store.read(prefix, suffix="", within=KeyRange(), after=None, limit=1000)
+    return [info.key for info in page.records]
+
+
+def fill(store: S3Store) -> None:
+    for key in KEYS:
+        body = b"" if key.endswith("/") else key.encode()
+        put(
+            store,
+            key,
+            body,
+            ContentType="text/x",
+            Metadata={"n": "1"},
+            Tagging="t=1",
+            CacheControl="no-store",
+        )
+
+
+def stamped(one: StoredObject) -> StoredObject:
+    return replace(
+        one, body=one.body + b" stamped", content_type="text/y", metadata={"n": "2"}, tags={"t": "2"}
+    )
+
+
+def some_changes(store: S3Store, area: str = "run-1/000") -> list[Change]:
+    """Return a transform, a change of metadata alone, a delete and a create."""
+    fill(store)
+    first, second, third, fourth = (store.get(key) for key in KEYS)
+    new = StoredObject(
+        key="uploads/new +", body=b"new", content_type="text/z", metadata={"a": "b"}, tags={"c": "d"}
+    )
+    return store.stage(
+        area,
+        [
+            (first, stamped(first)),
+            (second, replace(second, metadata={"n": "2"}, tags={})),
+            (third, None),
+            (fourth, stamped(fourth)),
+            (None, new),
+        ],
+    )
+
+
+def test_changes_are_written_as_they_were_asked_for(store: S3Store) -> None:
+    changes = some_changes(store)
+    assert store.apply(changes) == Applied(written=5)
+    first = store.get(KEYS[0])
+    assert first == StoredObject(
+        key=KEYS[0],
+        body=KEYS[0].encode() + b" stamped",
+        content_type="text/y",
+        metadata={"n": "2"},
+        tags={"t": "2"},
+    )
+    assert headers(store, KEYS[0])["CacheControl"] == "no-store"
+    assert store.get(KEYS[1]).metadata == {"n": "2"}
+    assert store.get(KEYS[1]).tags == {}
+    assert store.get(KEYS[1]).body == KEYS[1].encode()
+    assert not store.exists(KEYS[2])
+    assert store.get("uploads/new +").tags == {"c": "d"}
+
+
+def test_written_twice_they_are_written_once(store: S3Store) -> None:
+    changes = some_changes(store)
+    store.apply(changes)
+    held = store.fingerprint(UPLOADS)
+    assert store.apply(changes) == Applied(already=5)
+    assert store.fingerprint(UPLOADS) == held
+
+
+@pytest.mark.parametrize("written", [1, 2, 3, 4])
+def test_a_batch_cut_off_anywhere_is_finished_by_its_replay(store: S3Store, written: int) -> None:
+    changes = some_changes(store)
+    store.apply(changes[:written])
+    assert store.apply(store.unpack(store.pack(changes))) == Applied(written=5 - written, already=written)
+
+
+def test_a_batch_taken_back_leaves_what_was_there(store: S3Store) -> None:
+    changes = some_changes(store)
+    held = store.fingerprint(UPLOADS)
+    store.apply(changes)
+    assert store.fingerprint(UPLOADS) != held
+    back = store.swap(store.unpack(store.pack(changes)))
+    assert [change.key for change in back] == [change.key for change in reversed(changes)]
+    assert store.apply(back) == Applied(written=5)
+    assert store.fingerprint(UPLOADS) == held
+    assert headers(store, KEYS[0])["CacheControl"] == "no-store"
+    assert store.apply(back) == Applied(already=5)
+    assert store.apply(changes) == Applied(written=5)
+
+
+def test_staging_again_keeps_the_same_bodies_at_the_same_place(store: S3Store) -> None:
+    first = some_changes(store)
+    client, bucket = store.handle()
+    listed = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix=OWN)["Contents"]]
+    second = some_changes(store)
+    again = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix=OWN)["Contents"]]
+    assert first == second
+    assert again == listed
+    assert all(key.startswith("_lockstep/journal/run-1/000/") for key in listed)
+
+
+def test_staging_changes_nothing_that_is_in_use(store: S3Store) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    some_changes(store)
+    assert store.fingerprint(UPLOADS) == held
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"Body": b"other body, other size"},
+        {"Body": b"uploads/A b.png"},
+        {"ContentType": "text/theirs"},
+        {"Metadata": {"n": "7"}},
+        {"Tagging": "t=7"},
+        {"CacheControl": "public"},
+    ],
+    ids=["size", "body", "type", "metadata", "tags", "header"],
+)
+def test_an_object_that_somebody_else_changed_is_left_and_named(
+    store: S3Store, theirs: dict[str, Any]
+) -> None:
+    changes = some_changes(store)
+    was = {"ContentType": "text/x", "Metadata": {"n": "1"}, "Tagging": "t=1", "CacheControl": "no-store"}
+    put(
+        store,
+        KEYS[0],
+        **{"body": KEYS[0].encode(), **was, **{k: v for k, v in theirs.items() if k != "Body"}},
+    )
+    if "Body" in theirs:
+        put(store, KEYS[0], theirs["Body"], **was)
+    held = store.get(KEYS[0])
+    assert store.apply(changes) == Applied(written=4, conflicts=(KEYS[0],))
+    assert store.get(KEYS[0]) == held
+
+
+def test_an_object_that_appeared_or_went_away_is_a_conflict(store: S3Store) -> None:
+    changes = some_changes(store)
+    client, bucket = store.handle()
+    client.delete_object(Bucket=bucket, Key=KEYS[0])
+    put(store, "uploads/new +", b"theirs")
+    put(store, KEYS[2], b"no longer a folder")
+    applied = store.apply(changes)
+    assert set(applied.conflicts) == {KEYS[0], KEYS[2], "uploads/new +"}
+    assert applied.written == 2
+
+
+def test_an_object_that_changed_while_it_was_staged_is_a_conflict(store: S3Store) -> None:
+    fill(store)
+    read = store.get(KEYS[0])
+    put(store, KEYS[0], b"x" * len(read.body), ContentType="text/x", Metadata={"n": "1"}, Tagging="t=1")
+    with pytest.raises(ConflictError, match=r"uploads/a b\.png"):
+        store.stage("run-1/001", [(read, stamped(read))])
+
+
+def test_where_etags_are_no_digests_the_bodies_are_compared(store: S3Store) -> None:
+    changes = [
+        replace(
+            change,
+            before=change.before and {**change.before, "etag": '"other-1"'},
+            after=change.after and {**change.after, "etag": '"other-2"'},
+        )
+        for change in some_changes(store)
+    ]
+    assert store.apply(changes) == Applied(written=5)
+    assert store.apply(changes) == Applied(already=5)
+
+
+def test_an_object_sent_in_parts_is_staged_by_its_body(store: S3Store) -> None:
+    client, bucket = store.handle()
+    upload = client.create_multipart_upload(Bucket=bucket, Key="uploads/parts")["UploadId"]
+    named = {"Bucket": bucket, "Key": "uploads/parts", "UploadId": upload}
+    part = client.upload_part(**named, PartNumber=1, Body=b"part one")
+    client.complete_multipart_upload(
+        **named, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    )
+    read = store.get("uploads/parts")
+    held = store.fingerprint(UPLOADS)
+    changes = store.stage("run-1/002", [(read, stamped(read))])
+    assert changes[0].before["opaque"]
+    assert store.apply(changes) == Applied(written=1)
+    assert store.apply(store.swap(changes)) == Applied(written=1)
+    assert store.fingerprint(UPLOADS) == held
+    assert store.apply(changes) == Applied(written=1)
+    assert store.apply(changes) == Applied(already=1)
+
+
+def test_tags_that_the_server_does_not_take_are_named_with_their_object(store: S3Store) -> None:
+    new = StoredObject(key="uploads/x", body=b"", tags={"t": "a&b"})
+    changes = store.stage("a", [(None, new)])
+    with pytest.raises(DataError, match=r"refused writing object 'uploads/x'.*InvalidTag"):
+        store.apply(changes)
+
+
+def test_a_change_of_key_and_a_key_too_long_are_refused(store: S3Store) -> None:
+    fill(store)
+    read = store.get(KEYS[0])
+    with pytest.raises(DataError, match=r"ops\.move_objects"):
+        store.stage("a", [(read, replace(read, key="uploads/other"))])
+    with pytest.raises(DataError, match="1 to 1024 bytes"):
+        store.stage("a", [(None, replace(read, key="k" * 1025))])
+    with pytest.raises(DataError, match="an object before or after"):
+        store.stage("a", [(None, None)])
+
+
+def test_metadata_that_cannot_travel_is_named(store: S3Store) -> None:
+    with pytest.raises(DataError, match="'uploads/x': metadata 'name' must be ASCII"):
+        store.stage("a", [(None, StoredObject(key="uploads/x", body=b"", metadata={"name": "é"}))])
+
+
+def test_metadata_is_compared_in_the_form_that_servers_give_it_back(store: S3Store) -> None:
+    new = StoredObject(
+        key="uploads/x", body=b"", metadata={"Owner": " uid-1 "}, tags={"b": "x 1", "a": "x+y=z/%20"}
+    )
+    changes = store.stage("a", [(None, new)])
+    assert store.apply(changes) == Applied(written=1)
+    assert store.get("uploads/x").metadata == {"owner": "uid-1"}
+    assert store.get("uploads/x").tags == new.tags
+    assert store.apply(changes) == Applied(already=1)
+
+
+def test_descriptions_change_without_a_body_being_read_or_kept(store: S3Store) -> None:
+    fill(store)
+    client, _ = store.handle()
+    held = store.fingerprint(UPLOADS)
+    assert store.capabilities
+    sent: list[str] = []
+    client.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
+    infos = store.read(UPLOADS, suffix="", within=KeyRange(), after=None, limit=10).records
+    pairs = [
+        (info, replace(info, content_type="text/new", metadata={**info.metadata, "seen": "1"}, tags={}))
+        for info in infos
+    ]
+    changes = store.stage_metadata(pairs)
+    assert store.apply(changes) == Applied(written=4)
+    assert store.apply(changes) == Applied(already=4)
+    assert not {"GetObject", "PutObject"} & set(sent)
+    one = store.get(KEYS[0])
+    assert (one.content_type, one.metadata, one.tags) == ("text/new", {"n": "1", "seen": "1"}, {})
+    assert one.body == KEYS[0].encode()
+    assert headers(store, KEYS[0])["CacheControl"] == "no-store"
+    assert store.apply(store.swap(changes)) == Applied(written=4)
+    assert store.fingerprint(UPLOADS) == held
+
+
+def test_descriptions_of_an_object_that_changed_are_refused(store: S3Store) -> None:
+    fill(store)
+    info = store.read(UPLOADS, suffix="", within=KeyRange(), after=None, limit=1).records[0]
+    with pytest.raises(DataError, match=r"ops\.transform_objects"):
+        store.stage_metadata([(info, replace(info, size=1))])
+    put(store, info.key, b"theirs")
+    with pytest.raises(ConflictError):
+        store.stage_metadata([(info, replace(info, content_type="text/new"))])
+
+
+def to_media(key: str) -> tuple[str, str]:
+    return key, "media/" + key.removeprefix("uploads/")
+
+
+def test_objects_move_with_all_that_they_have_and_home_again(store: S3Store) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    changes = store.unpack(store.pack(store.stage_moves([to_media(key) for key in KEYS])))
+    assert store.apply(changes) == Applied(written=4)
+    assert keys(store) == []
+    assert sorted(keys(store, MEDIA)) == sorted(to_media(key)[1] for key in KEYS)
+    moved = store.get("media/a b.png")
+    assert (moved.content_type, moved.metadata, moved.tags) == ("text/x", {"n": "1"}, {"t": "1"})
+    assert headers(store, "media/a b.png")["CacheControl"] == "no-store"
+    assert store.apply(changes) == Applied(already=4)
+    back = store.swap(changes)
+    assert store.apply(back) == Applied(written=4)
+    assert keys(store, MEDIA) == []
+    assert store.fingerprint(UPLOADS) == held
+    assert store.apply(back) == Applied(already=4)
+
+
+@pytest.mark.parametrize("operation", ["CopyObject", "DeleteObject"])
+@pytest.mark.parametrize("when", ["before-call", "after-call"])
+def test_a_move_killed_anywhere_is_finished_or_taken_back(store: S3Store, operation: str, when: str) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    changes = store.stage_moves([to_media(key) for key in KEYS])
+    client, _ = store.handle()
+    seen: list[str] = []
+
+    def kill(**_: Any) -> None:
+        seen.append(operation)
+        if len(seen) > 1:
+            raise Killed
+
+    client.meta.events.register(f"{when}.s3.{operation}", kill)
+    with pytest.raises(Killed):
+        store.apply(changes)
+    client.meta.events.unregister(f"{when}.s3.{operation}", kill)
+    there = len(keys(store)) + len(keys(store, MEDIA))
+    assert there >= len(KEYS)
+    assert store.apply(changes).conflicts == ()
+    assert keys(store) == []
+    assert len(keys(store, MEDIA)) == len(KEYS)
+    assert store.apply(store.swap(changes)).conflicts == ()
+    assert store.fingerprint(UPLOADS) == held
+    assert keys(store, MEDIA) == []
+
+
+def test_an_undo_after_a_kill_between_copy_and_delete_leaves_no_copy(store: S3Store) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    changes = store.stage_moves([to_media(KEYS[0])])
+    client, _ = store.handle()
+
+    def kill(**_: Any) -> None:
+        raise Killed
+
+    client.meta.events.register("before-call.s3.DeleteObject", kill)
+    with pytest.raises(Killed):
+        store.apply(changes)
+    client.meta.events.unregister("before-call.s3.DeleteObject", kill)
+    assert store.exists("media/a b.png")
+    assert store.apply(store.swap(changes)) == Applied(written=1)
+    assert keys(store, MEDIA) == []
+    assert store.fingerprint(UPLOADS) == held
+
+
+def test_two_objects_never_move_to_one_key(store: S3Store) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    with pytest.raises(DataError, match="would both become 'media/x'"):
+        store.stage_moves([(KEYS[0], "media/x"), (KEYS[1], "media/x")])
+    put(store, "media/x", b"mine")
+    with pytest.raises(DataError, match=r"would become 'media/x'.*there already"):
+        store.stage_moves([(KEYS[0], "media/x")])
+    assert store.fingerprint(UPLOADS) == held
+    assert store.get("media/x").body == b"mine"
+
+
+def test_a_move_is_refused_where_either_end_changed_since(store: S3Store) -> None:
+    fill(store)
+    changes = store.stage_moves([to_media(key) for key in KEYS])
+    put(store, "media/a b.png", b"theirs")
+    put(store, KEYS[1], b"theirs")
+    client, bucket = store.handle()
+    client.delete_object(Bucket=bucket, Key=KEYS[2])
+    applied = store.apply(changes)
+    assert applied == Applied(written=1, conflicts=tuple(KEYS[:3]))
+    assert store.get("media/a b.png").body == b"theirs"
+    assert store.get(KEYS[0]).body == KEYS[0].encode()
+    assert store.get(KEYS[1]).body == b"theirs"
+
+
+def test_a_move_of_what_is_gone_is_a_conflict_and_one_that_was_done_is_done(store: S3Store) -> None:
+    with pytest.raises(ConflictError):
+        store.stage_moves([("uploads/nothing", "media/nothing")])
+    fill(store)
+    store.apply(store.stage_moves([to_media(KEYS[0])]))
+    again = store.stage_moves([to_media(KEYS[0])])
+    assert store.apply(again) == Applied(already=1)
+    assert store.apply(store.swap(again)) == Applied(written=1)
+    assert store.get(KEYS[0]).body == KEYS[0].encode()
+
+
+def test_the_longest_key_is_parked_under_a_shorter_one_and_comes_home(store: S3Store) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    changes = store.stage_moves([(key, f"_lockstep/parked/run-1/000/{key}") for key in KEYS])
+    assert store.apply(changes) == Applied(written=4)
+    assert keys(store) == []
+    assert store.apply(store.swap(changes)) == Applied(written=4)
+    assert store.fingerprint(UPLOADS) == held
+    with pytest.raises(DataError, match="1 to 1024 bytes"):
+        store.stage_moves([(KEYS[3], "media/much/deeper/" + KEYS[3])])
+
+
+def test_objects_too_large_for_one_copy_go_in_parts(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = hashlib.sha256(b"x").digest() * (6 * 1024 * 1024 // 32)
+    put(store, "uploads/large", body, ContentType="text/x", Metadata={"n": "1"}, Tagging="t=1")
+    held = store.fingerprint(UPLOADS)
+    assert store.capabilities
+    monkeypatch.setattr(copying, "LARGEST_COPY", 1024 * 1024)
+    monkeypatch.setattr(copying, "PART", 5 * 1024 * 1024)
+    changes = store.stage_moves([("uploads/large", "media/large")])
+    assert store.apply(changes) == Applied(written=1)
+    assert "-" in headers(store, "media/large")["ETag"]
+    assert store.get("media/large").tags == {"t": "1"}
+    assert store.apply(changes) == Applied(already=1)
+    assert store.apply(store.swap(changes)) == Applied(written=1)
+    assert store.fingerprint(UPLOADS) == held
+
+
+def test_what_a_server_guards_is_found_by_asking_it(store: S3Store) -> None:
+    found = store.capabilities
+    assert found.tags
+    client, bucket = store.handle()
+    put(store, "uploads/a", b"1")
+    source = {"Bucket": bucket, "Key": "uploads/a"}
+
+    def refused(**condition: str) -> bool:
+        return capabilities._refuses(
+            lambda: client.copy_object(Bucket=bucket, Key="uploads/b", CopySource=source, **condition)
+        )
+
+    client.copy_object(Bucket=bucket, Key="uploads/b", CopySource=source)
+    assert refused(IfNoneMatch="*") == found.guards_creates
+    assert refused(IfMatch=capabilities.OTHER_ETAG) == found.guards_overwrites
+    assert client.list_objects_v2(Bucket=bucket, Prefix="_lockstep/probe/")["KeyCount"] == 0
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_conditions_are_sent_where_the_server_keeps_them_and_only_there(store: S3Store, able: bool) -> None:
+    changes = some_changes(store)
+    store._connection._capabilities = replace(
+        store.capabilities, guards_creates=able, guards_overwrites=able, guards_deletes=able
+    )
+    client, _ = store.handle()
+    sent: list[tuple[str, dict[str, Any]]] = []
+    client.meta.events.register(
+        "provide-client-params.s3", lambda params, model, **_: sent.append((model.name, dict(params)))
+    )
+    assert store.apply(changes) == Applied(written=5)
+    written = [params for name, params in sent if name in ("CopyObject", "DeleteObject")]
+    assert len(written) == 5
+    assert all(("IfMatch" in params or "IfNoneMatch" in params) == able for params in written)
+
+
+@pytest.mark.parametrize("position", [0, 2, 4])
+def test_a_condition_that_fails_leaves_the_object_to_who_was_faster(store: S3Store, position: int) -> None:
+    from botocore.exceptions import ClientError
+
+    changes = some_changes(store)
+    held = store.fingerprint(UPLOADS)
+    answer: Any = {"Error": {"Code": "PreconditionFailed", "Message": "no"}}
+    client, _ = store.handle()
+
+    def refuse(model: Any, **_: Any) -> None:
+        raise ClientError(answer, model.name)
+
+    for name in ("CopyObject", "DeleteObject"):
+        client.meta.events.register(f"before-call.s3.{name}", refuse)
+    applied = store.apply([changes[position]])
+    for name in ("CopyObject", "DeleteObject"):
+        client.meta.events.unregister(f"before-call.s3.{name}", refuse)
+    assert applied == Applied(conflicts=(changes[position].key,))
+    assert store.fingerprint(UPLOADS) == held
+
+
+@pytest.mark.parametrize(("code", "known"), [("PreconditionFailed", True), ("NotImplemented", False)])
+def test_a_server_that_does_not_know_a_condition_is_not_trusted_with_it(code: str, known: bool) -> None:
+    from botocore.exceptions import ClientError
+
+    def answer() -> None:
+        raise ClientError({"Error": {"Code": code}}, "CopyObject")
+
+    assert capabilities._refuses(answer) is known
+    assert capabilities._refuses(lambda: None) is False
+
+
+def test_a_server_without_tags_is_not_asked_for_them(store: S3Store) -> None:
+    put(store, "uploads/a", b"1", Tagging="t=1")
+    store._connection._capabilities = replace(store.capabilities, tags=False, counts_tags=False)
+    assert store.get("uploads/a").tags == {}
+    plain = store.stage("a", [(None, StoredObject(key="uploads/b", body=b"1"))])
+    assert store.apply(plain) == Applied(written=1)
+    tagged = store.stage("a", [(None, StoredObject(key="uploads/c", body=b"1", tags={"t": "1"}))])
+    with pytest.raises(Unsupported, match="'uploads/c' is to have tags"):
+        store.apply(tagged)
+
+
+def test_a_server_that_counts_no_tags_is_asked_for_them(store: S3Store) -> None:
+    put(store, "uploads/a", b"1", Tagging="t=1")
+    store._connection._capabilities = replace(store.capabilities, counts_tags=False)
+    assert store.get("uploads/a").tags == {"t": "1"}
+
+
+def test_what_is_no_batch_is_refused(store: S3Store) -> None:
+    with pytest.raises(DataError, match="no batch"):
+        store.unpack(b"not zstandard")
+    assert store.unpack(store.pack([])) == []
+
+
+def test_an_empty_batch_is_nothing(store: S3Store) -> None:
+    assert store.stage("a", []) == []
+    assert store.stage_moves([]) == []
+    assert store.apply([]) == Applied()
