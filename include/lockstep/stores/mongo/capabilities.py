@@ -134,8 +134,8 @@ def _finds(db: Database[Document], name: str, where: dict[str, Any]) -> bool:
 
 def _compares_documents(db: Database[Document]) -> tuple[bool, bool]:
     """Ask for whole documents: one that is there, and two that are nearly the same and are not."""
-    there = {"_id": "x", "n": {"b": 1, "a": [2]}}
-    others = [{"_id": "x", "n": {"a": [2], "b": 1}}, {"_id": "x", "n": {"b": 1, "a": [2]}, "m": None}]
+    there: dict[str, Any] = {"_id": "x", "n": {"b": 1, "a": [2]}}
+    others: list[dict[str, Any]] = [{"_id": "x", "n": {"a": [2], "b": 1}}, {**there, "m": None}]
     with _scratch(db) as name:
         db[name].insert_one(dict(there))
 
