@@ -17,6 +17,9 @@ class LockstepPlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """Build the pages when the API server asks: every task process loads plugins, and needs none."""
-        from lockstep.orchestration.pages import build_app
+        from lockstep.orchestration import access, wiring
+        from lockstep.web.app import create_app
+        from lockstep.web.read import Reader
 
-        return [{"name": "Lockstep", "url_prefix": PREFIX, "app": build_app()}]
+        reader = Reader(ledger=wiring.ledger, uri=lambda path: wiring.vault().uri(path))
+        return [{"name": "Lockstep", "url_prefix": PREFIX, "app": create_app(reader, access.may_read())}]

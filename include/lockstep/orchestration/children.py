@@ -58,7 +58,7 @@ def refuse_paused(dag_id: str) -> None:
     if paused:
         raise Refused(
             f"the DAG {dag_id!r} is paused, so its run would wait for ever. Unpause it in Airflow, then trigger "
-            "this again; nothing of it was started.",
+            "this again.",
             dag_id=dag_id,
         )
 

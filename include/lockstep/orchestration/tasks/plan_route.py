@@ -18,6 +18,7 @@ class PlanRoute(LockstepTask):
 
     def work(self, desk: Desk) -> Any:
         from lockstep.orchestration import calls
+        from lockstep.orchestration.children import refuse_paused
         from lockstep.orchestration.params import refuse_unknown, route_params
 
         refuse_unknown(desk.context["dag_run"].conf, route_params("", ""))
@@ -26,6 +27,7 @@ class PlanRoute(LockstepTask):
         if not hops:
             desk.log.info(f"nothing to do: the chain is at {target!r} already")
         for number, hop in enumerate(hops, 1):
+            refuse_paused(hop.dag_id)
             desk.log.info(f"{number} of {len(hops)}: {hop.direction} {hop.revision_id}", dag=hop.dag_id)
         return [
             {"revision": hop.revision_id, "dag_id": hop.dag_id, "direction": hop.direction} for hop in hops

@@ -1,20 +1,8 @@
-"""Lockstep's pages inside Airflow's API server, behind Airflow's own login and permissions."""
+"""Who may read Lockstep's pages: whom Airflow's own login and permissions let."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-
-def build_app() -> FastAPI:
-    """Return the pages, wired to the ledger that Airflow's connections name."""
-    from lockstep.orchestration import wiring
-    from lockstep.web.app import create_app
-    from lockstep.web.read import Reader
-
-    return create_app(Reader(ledger=wiring.ledger, uri=lambda path: wiring.vault().uri(path)), may_read())
+from typing import Any
 
 
 def may_read() -> Any:
