@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -23,7 +24,7 @@ from lockstep.embedded.airflow_errors import DagsMissingError
 from lockstep.embedded.airflow_home import Home
 from lockstep.embedded.airflow_settings import address, environment
 from lockstep.embedded.interrupts import held_interrupts
-from lockstep.embedded.process import Child, Spec, alive, end, end_leftover, failure, free_port, spawn
+from lockstep.embedded.process import Child, Spec, alive, end, end_stranger, failure, free_port, spawn
 from lockstep.embedded.servers import Servers
 
 GUARD = Path(__file__).with_name("guard.py")
@@ -86,7 +87,7 @@ def start_airflow(
     )
     spec = _spec(servers.root, home, env, migrate=_schema(servers) != _known_schema(home))
     with held_interrupts():
-        _end_leftovers(spec)
+        end_leftovers(servers.root)
         started = datetime.now(timezone.utc)
         return Airflow(base_url=address(chosen), home=home, started=started, child=spawn(spec))
 
@@ -145,7 +146,7 @@ def _spec(root: Path, home: Home, env: Mapping[str, str], *, migrate: bool) -> S
         ),
         data=home.path,
         log=logs / "airflow.log",
-        record=root / "run" / "airflow.json",
+        record=_record(root),
         env=env,
     )
 
@@ -191,16 +192,22 @@ def _fresh(said: Mapping[str, str | None], heartbeat: str, started: datetime) ->
     return said["status"] == "healthy" and beat is not None and datetime.fromisoformat(beat) >= started
 
 
-def _end_leftovers(spec: Spec) -> None:
+def end_leftovers(root: Path) -> None:
     """End what a killed session left: the guard, and what came from it if the guard was killed too."""
-    if spec.record is None or not spec.record.exists():
+    home, record = root / "airflow", _record(root)
+    if not record.exists():
         return
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        guard = int(json.loads(spec.record.read_text())["pid"])
-        end_leftover(spec)
-        for process in _session(guard, spec.data):
+        guard = int(json.loads(record.read_text())["pid"])
+        end_stranger(guard, home, signal.SIGTERM)
+        for process in _session(guard, home):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+    record.unlink(missing_ok=True)
+
+
+def _record(root: Path) -> Path:
+    return root / "run" / "airflow.json"
 
 
 def _session(leader: int, home: Path) -> Iterator[psutil.Process]:

@@ -108,6 +108,11 @@ class AirflowApi:
         """Return the runs of a DAG, or of all."""
         return [_run(one) for one in self._pages(f"{API}/dags/{dag_id}/dagRuns", "dag_runs", **filters)]
 
+    def latest_runs(self, limit: int, dag_id: str = "~") -> list[DagRun]:
+        """Return the newest runs of a DAG, or of all; at most 100."""
+        page = self.get(f"{API}/dags/{dag_id}/dagRuns", order_by="-id", limit=limit)
+        return [_run(one) for one in page["dag_runs"]]
+
     def tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Return the task instances of a run."""
         path = f"{API}/dags/{dag_id}/dagRuns/{run_id}/taskInstances"

@@ -198,6 +198,13 @@ def _wait(part: str, child: Child, port: int, secret: str, interrupts: Interrupt
     return wait
 
 
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Keep sessions off the folder for the length of a block."""
+    with _lock(root):
+        yield
+
+
 def _lock(root: Path) -> BinaryIO:
     """Keep other sessions off the folder for as long as this process lives."""
     handle = (root / "session.lock").open("ab")
