@@ -5,6 +5,7 @@ Each keeps what was there before in the journal, so that its way back is exact.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,7 +101,8 @@ class CreateCollectionHandler(StructureHandler):
         if not held:
             store.drop(operation.collection)
             return
-        parked = f"{RESERVED}_parked_{context.run.id}_{context.step}_{operation.collection.name}"
+        # Whatever came into it since is nobody's park: a name of this run's own.
+        parked = _parked(context.run.id, operation)
         context.log.warning(f"{operation.collection} holds {held} document(s); it is parked as {parked}")
         store.park(operation.collection, parked)
 
@@ -160,8 +162,8 @@ class DropCollectionHandler(StructureHandler):
     def look(
         self, context: StepContext, store: DocumentStore, operation: DropCollection
     ) -> Mapping[str, Any]:
-        name = f"{RESERVED}_parked_{context.run.id}_{context.step}_{operation.collection.name}"
-        return {"there": store.exists(operation.collection), "parked": name}
+        parked = _parked(f"{context.revision.id}_{context.step}", operation)
+        return {"there": store.exists(operation.collection), "parked": parked}
 
     def change(self, store: DocumentStore, operation: DropCollection, former: Mapping[str, Any]) -> None:
         if former["there"]:
@@ -177,3 +179,8 @@ class DropCollectionHandler(StructureHandler):
 def _unpacked(store: DocumentStore, packed: bytes) -> Mapping[str, Any]:
     former: Mapping[str, Any] = store.unpack(packed)[0].before
     return former
+
+
+def _parked(mark: str, operation: CreateCollection | DropCollection) -> str:
+    """Return a reserved name of letters, digits and underscores: some servers take no others."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", f"{RESERVED}_parked_{mark}_{operation.collection.name}")
