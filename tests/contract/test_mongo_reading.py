@@ -54,6 +54,7 @@ def put(store: MongoStore, *documents: dict[str, Any]) -> None:
 
 
 def test_an_absent_collection_reads_as_empty_and_is_not_created_by_looking(store: MongoStore) -> None:
+    store.create_collection(Collection(DATABASE, "another"), None)
     page = store.read(PEOPLE, where=None, within=WHOLE, after=None, limit=5)
     assert (page.records, page.cursor, page.last) == ((), None, True)
     assert store.count(PEOPLE) == 0

@@ -103,7 +103,7 @@ def probe(db: Database[Document]) -> Capabilities:
         keeps_validators=_keeps_validators(db),
         keeps_index_names=names,
         keeps_index_directions=directions,
-        bounds={kind: form for kind in IDS if (form := _bound_form(db, kind))},
+        bounds=_bounds(db),
         # Last: a value that the server stumbles over may cost the connection.
         loses=frozenset(_lost(db)),
     )
@@ -229,24 +229,35 @@ def _index_habits(db: Database[Document]) -> tuple[bool, bool]:
         return names, directions
 
 
-def _bound_form(db: Database[Document], kind: str) -> str | None:
-    low, high = IDS[kind]
+def _bounds(db: Database[Document]) -> dict[str, str]:
     with _scratch(db) as name:
-        stored = _answers(lambda: len(db[name].insert_many([{"_id": low}, {"_id": high}]).inserted_ids) == 2)
-        addressed = stored and all(
-            _finds(db, name, {"_id": {"$eq": value}}) and _finds(db, name, {"_id": {"$in": [value]}})
-            for value in (low, high)
-        )
-        if not addressed:
-            return None
-        for form, bound in (("value", high), ("text", str(high))):
-            above = db[name].find({}).min([("_id", bound)]).hint([("_id", 1)])
-            below = db[name].find({}).max([("_id", bound)]).hint([("_id", 1)])
-            if _answers(lambda a=above: _ids(a) == _raw([high])) and _answers(  # type: ignore[misc]
-                lambda b=below: _ids(b) == _raw([low])  # type: ignore[misc]
-            ):
-                return form
-    return None
+        found = {}
+        for kind, (low, high) in IDS.items():
+            db[name].delete_many({})
+            form = _bound_form(db[name], low, high)
+            if form is not None:
+                found[kind] = form
+        return found
+
+
+def _bound_form(scratch: Any, low: Any, high: Any) -> str | None:
+    """Return how a bound of this kind is given; None where the server cannot find such an `_id` again."""
+    if not _answers(lambda: len(scratch.insert_many([{"_id": low}, {"_id": high}]).inserted_ids) == 2):
+        return None
+
+    def found(value: Any) -> bool:
+        return bool(scratch.find_one({"_id": {"$eq": value}}) and scratch.find_one({"_id": {"$in": [value]}}))
+
+    def bounds(bound: Any) -> bool:
+        above = scratch.find({}).min([("_id", bound)]).hint([("_id", 1)])
+        below = scratch.find({}).max([("_id", bound)]).hint([("_id", 1)])
+        return _ids(above) == _raw([high]) and _ids(below) == _raw([low])
+
+    if not _answers(lambda: found(low) and found(high)):
+        return None
+    if _answers(lambda: bounds(high)):
+        return "value"
+    return "text" if _answers(lambda: bounds(str(high))) else None
 
 
 def _ids(cursor: Any) -> list[bytes]:

@@ -64,7 +64,8 @@ def indexes_of(connection: Connection, name: str) -> list[dict[str, Any]]:
 
 def options_of(connection: Connection, name: str) -> dict[str, Any]:
     for found in connection.db.list_collections(filter={"name": name}):
-        return dict(plain(found.get("options", {})))
+        if found["name"] == name:
+            return dict(plain(found.get("options", {})))
     return {}
 
 
