@@ -48,10 +48,12 @@ def test_links_keep_the_path_below_which_airflow_is_served(monkeypatch: pytest.M
         BACKUP_MANIFEST,
         LEDGER_ENTRY,
         TRIGGERED_BY,
+        base_url,
         dag_run_url,
     )
 
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://campus.example/airflow/")
+    base_url.cache_clear()
     task = SimpleNamespace(ledger_run="0001-up-1", triggered_by="migrate/deploy 1")
     key: Any = SimpleNamespace(dag_id="revision_0001", run_id="manual__2026-01-01T00:00:00+00:00")
 
@@ -59,6 +61,7 @@ def test_links_keep_the_path_below_which_airflow_is_served(monkeypatch: pytest.M
     assert BACKUP_MANIFEST.get_link(task, ti_key=key) == "/airflow/lockstep/runs/0001-up-1/backup"
     assert TRIGGERED_BY.get_link(task, ti_key=key) == "/airflow/dags/migrate/runs/deploy%201"
     assert dag_run_url("d", "r") == "https://campus.example/airflow/dags/d/runs/r"
+    base_url.cache_clear()
 
 
 def test_a_task_that_never_knew_its_run_links_by_the_dag_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from lockstep.domain.loading import load_revision
 from lockstep.domain.revision import Revision
 from lockstep.orchestration import shape as drawn
 from lockstep.orchestration.docs import doc_md, tags
+from lockstep.orchestration.links import base_url
 from lockstep.orchestration.params import revision_params
 from lockstep.orchestration.stamp import Task, edge, stamp, stamp_mapped
 from lockstep.orchestration.tasks.backups import ProveBackups, TakeBackup
@@ -31,6 +32,7 @@ from lockstep.orchestration.tasks.verify_restored import VerifyRestored
 
 PREFIX = "revision_"
 OWNER = "lockstep"
+#: where a click on the owner leads, unless the environment names a page or mailto: of the team's
 OWNER_LINK = "LOCKSTEP_OWNER_LINK"
 #: a second run is refused by the ledger at once; a limit of one would let it wait unseen instead
 ACTIVE_RUNS = 16
@@ -86,7 +88,7 @@ def new_dag(dag_id: str, title: str, labels: Sequence[str], page: str, *, descri
         disable_bundle_versioning=False,
         tags=list(labels),
         doc_md=page,
-        owner_links={OWNER: os.environ.get(OWNER_LINK, "https://github.com/lockstep")},
+        owner_links={OWNER: os.environ.get(OWNER_LINK) or f"{base_url()}/dags?tags=lockstep"},
     )
 
 

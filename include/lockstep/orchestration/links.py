@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -11,11 +12,12 @@ from airflow.sdk import BaseOperatorLink
 PREFIX = "/lockstep"
 
 
+@cache
 def base_url() -> str:
     """Return where Airflow is served, as it is configured."""
     from airflow.sdk.configuration import conf
 
-    return str(conf.get("api", "base_url", fallback="")).rstrip("/")
+    return str(conf.get("api", "base_url", fallback=None) or "http://localhost:8080").rstrip("/")
 
 
 def base_path() -> str:
