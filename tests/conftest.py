@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,15 +44,21 @@ class Addresses:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+def servers() -> Iterator[Addresses]:
     """Start what LOCKSTEP_TEST_POSTGRES_URI, _MONGO_URI and _S3_ENDPOINT do not name."""
+    # Not in pytest's own folder: each session that starts closes that one to other users, and PostgreSQL is one.
+    with tempfile.TemporaryDirectory(prefix="lockstep-test-") as root:
+        yield from _addresses(Path(root))
+
+
+def _addresses(root: Path) -> Iterator[Addresses]:
     given = {
         "postgres": os.environ.get("LOCKSTEP_TEST_POSTGRES_URI"),
         "mongo": os.environ.get("LOCKSTEP_TEST_MONGO_URI"),
         "s3": os.environ.get("LOCKSTEP_TEST_S3_ENDPOINT"),
     }
     missing = {part for part, address in given.items() if not address}
-    with running(tmp_path_factory.mktemp("servers"), parts=missing) as own:
+    with running(root, parts=missing) as own:
         yield Addresses(
             postgres=given["postgres"] or own.postgres_uri("postgres"),
             mongo_uri=given["mongo"] or own.mongo_uri,
