@@ -23,14 +23,19 @@ WHERE run_id = %(run_id)s AND step = %(step)s AND NOT taken_back
 ORDER BY id DESC LIMIT %(most)s FOR UPDATE
 """
 
-#: The columns that these records are about.
-COLUMNS = """
-SELECT DISTINCT jsonb_object_keys(coalesce(before, after)) FROM lockstep_state.journal
-WHERE id = ANY(%(ids)s::bigint[])
+#: A slice of them: nothing else of the step lies between its first and last. Not by the ids one by one: as
+#: the journal grows, that would come to reading all of it for each batch.
+SLICE = """
+run_id = %(run_id)s AND step = %(step)s AND NOT taken_back AND id BETWEEN %(first)s AND %(last)s
 """
 
+#: The columns that these records are about.
+COLUMNS = (
+    f"SELECT DISTINCT jsonb_object_keys(coalesce(before, after)) FROM lockstep_state.journal WHERE {SLICE}"
+)
+
 #: Records of a table, or of columns, that are gone: with them went what the step did there.
-FLIP_ALL = "UPDATE lockstep_state.journal SET taken_back = true WHERE id = ANY(%(ids)s::bigint[])"
+FLIP_ALL = f"UPDATE lockstep_state.journal SET taken_back = true WHERE {SLICE}"
 
 #: What was remembered of a parked thing.
 BEFORE = "SELECT before FROM lockstep_state.journal WHERE id = %(id)s"
@@ -38,48 +43,67 @@ BEFORE = "SELECT before FROM lockstep_state.journal WHERE id = %(id)s"
 #: A parked thing has its name back.
 FLIP = "UPDATE lockstep_state.journal SET taken_back = true WHERE id = %(id)s"
 
-#: Decide over each record by what the row is now, act on it, and say so in the journal, in one statement.
-#: A row that is as the step left it is put back; one that already is as it was before counts as put back;
-#: any other is left alone. Rows are locked while they are looked at.
-TAKE_BACK = """
+#: The records of a slice, their keys as the table's types.
+PICKED = """
 WITH "_lockstep_picked" AS MATERIALIZED (
     SELECT id, key, before - %(gone)s::text[] AS before, after - %(gone)s::text[] AS after, {keys}
-    FROM lockstep_state.journal WHERE id = ANY(%(ids)s::bigint[])
-), "_lockstep_seen" AS MATERIALIZED (
-    SELECT p.id, jsonb_object(%(image)s::text[], ARRAY[{texts}]::text[]) AS now, {referenced} AS referenced
-    FROM "_lockstep_picked" AS p JOIN {table} AS t ON {same_key}
-    WHERE {near} FOR {lock} OF t
-), "_lockstep_verdict" AS MATERIALIZED (
-    SELECT p.*, {verdict} AS verdict
-    FROM "_lockstep_picked" AS p LEFT JOIN "_lockstep_seen" AS s ON s.id = p.id
-), "_lockstep_done" AS (
-    {act}
-), "_lockstep_flip" AS (
-    UPDATE lockstep_state.journal AS j SET taken_back = true, conflict = (v.verdict = 'conflict')
-    FROM "_lockstep_verdict" AS v WHERE j.id = v.id
+    FROM lockstep_state.journal WHERE {slice}
 )
-SELECT count(*) FILTER (WHERE verdict <> 'conflict'),
-       coalesce(jsonb_agg(key ORDER BY id DESC) FILTER (WHERE verdict = 'conflict'), '[]')
-FROM "_lockstep_verdict"
 """
 
+#: Hold their rows, so that they stay as the next statement finds them.
+HOLD = (
+    PICKED
+    + """
+SELECT count(*) FROM (
+    SELECT FROM "_lockstep_picked" AS p JOIN {table} AS t ON {same_key} WHERE {near} FOR {lock} OF t
+) AS held
+"""
+)
+
+#: Decide over each record by what the row is now, and act on it. A row that is as the step left it is put
+#: back; one that already is as it was before counts as put back; any other is left alone. One join by key, and
+#: no other: what the planner guesses of a journal that grew since it was analyzed is far too little for more.
+TAKE_BACK = (
+    PICKED
+    + """
+, "_lockstep_verdict" AS MATERIALIZED (
+    SELECT p.*, {verdict} AS verdict
+    FROM "_lockstep_picked" AS p LEFT JOIN {table} AS t ON {same_key} AND {near}
+), "_lockstep_done" AS (
+    {act}
+)
+SELECT count(*) FILTER (WHERE verdict <> 'conflict'),
+       coalesce(jsonb_agg(key ORDER BY id DESC) FILTER (WHERE verdict = 'conflict'), '[]'),
+       array_agg(id) FILTER (WHERE verdict = 'conflict')
+FROM "_lockstep_verdict"
+"""
+)
+
+#: Remember which were left alone.
+FLAG = "UPDATE lockstep_state.journal SET conflict = true WHERE id = ANY(%(conflicts)s::bigint[])"
+
+#: What the row is now, as far as the records are about it.
+NOW = "jsonb_object(%(image)s::text[], ARRAY[{texts}]::text[])"
+
 OF_UPDATE = """
-CASE WHEN s.now @> p.after THEN 'act' WHEN s.now @> p.before THEN 'already' ELSE 'conflict' END
+CASE WHEN {gone} THEN 'conflict' WHEN {now} @> p.after THEN 'act' WHEN {now} @> p.before THEN 'already'
+     ELSE 'conflict' END
 """
 
 #: An inserted row that others refer to by now is no longer only the step's.
 OF_INSERT = """
-CASE WHEN s.id IS NULL THEN 'already' WHEN s.now @> p.after AND NOT s.referenced THEN 'act' ELSE 'conflict' END
+CASE WHEN {gone} THEN 'already' WHEN {now} @> p.after AND NOT {referenced} THEN 'act' ELSE 'conflict' END
 """
 
 PUT_BACK = """
 UPDATE {table} AS t SET {sets} FROM "_lockstep_verdict" AS v
-WHERE v.verdict = 'act' AND {same_key} AND {near}
+WHERE v.verdict = 'act' AND {same_verdict} AND {near}
 """
 
 REMOVE = """
 DELETE FROM {table} AS t USING "_lockstep_verdict" AS v
-WHERE v.verdict = 'act' AND {same_key} AND {near}
+WHERE v.verdict = 'act' AND {same_verdict} AND {near}
 """
 
 #: Who refers to a table, and by which columns; a partition's own copies of a key left out.
@@ -99,10 +123,17 @@ WHERE f.contype = 'f' AND f.confrelid = %(oid)s::oid AND f.conparentid = 0
 class _Slice:
     """Records that one statement can take back: of one kind and table, no key twice."""
 
+    run_id: str
+    step: int
     kind: str
     schema: str
     name: str
+    #: journal ids, newest first
     ids: tuple[int, ...]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "step": self.step, "first": self.ids[-1], "last": self.ids[0]}
 
 
 def take_back(
@@ -112,7 +143,7 @@ def take_back(
     picked = run(conn, PICK, {"run_id": run_id, "step": step, "most": limit + 1}).fetchall()
     more = len(picked) > limit
     restored, conflicts, handled = 0, [], 0
-    for part in _slices(picked[:limit]):
+    for part in _slices(run_id, step, picked[:limit]):
         table = Table(database, part.name, schema=part.schema)
         if part.kind.startswith("park_"):
             if handled:  # a parked thing is a batch of its own
@@ -122,7 +153,7 @@ def take_back(
             restored, handled, more = 1, 1, len(picked) > 1
             break
         if shape_of(conn, table) is None:
-            run(conn, FLIP_ALL, {"ids": list(part.ids)})
+            run(conn, FLIP_ALL, part.params)
             put_back, found = len(part.ids), list[str]()
         else:
             put_back, found = _take_back(conn, keyed(conn, table), part)
@@ -133,21 +164,26 @@ def take_back(
     return TakenBack(restored=restored, conflicts=tuple(conflicts), last=not more)
 
 
-def _slices(picked: Sequence[tuple[Any, ...]]) -> Iterator[_Slice]:
+def _slices(run_id: str, step: int, picked: Sequence[tuple[Any, ...]]) -> Iterator[_Slice]:
     """Cut records into runs of one kind and table; a key that comes again begins another."""
+
+    def cut() -> _Slice:
+        kind, schema, name = about
+        return _Slice(run_id=run_id, step=step, kind=kind, schema=schema, name=name, ids=tuple(ids))
+
     ids: list[int] = []
     keys: set[str] = set()
-    about: tuple[str, str, str] | None = None
+    about: tuple[str, ...] = ()
     for number, *rest, key in picked:
         told = json.dumps(key)
-        if about != tuple(rest) or told in keys or rest[0].startswith("park_"):
-            if about is not None:
-                yield _Slice(kind=about[0], schema=about[1], name=about[2], ids=tuple(ids))
-            ids, keys, about = [], set(), (rest[0], rest[1], rest[2])
+        if ids and (about != tuple(rest) or told in keys or rest[0].startswith("park_")):
+            yield cut()
+            ids, keys = [], set()
+        about = tuple(rest)
         ids.append(number)
         keys.add(told)
-    if about is not None:
-        yield _Slice(kind=about[0], schema=about[1], name=about[2], ids=tuple(ids))
+    if ids:
+        yield cut()
 
 
 def _unpark(conn: Conn, table: Table, part: _Slice) -> None:
@@ -164,7 +200,7 @@ def _take_back(conn: Conn, shape: Shape, part: _Slice) -> tuple[int, list[str]]:
 
     A column that is gone took the step's work on it along; the rest of the record is still taken back.
     """
-    params: dict[str, Any] = {"ids": list(part.ids)}
+    params = part.params
     there = {column.name for column in shape.columns}
     named = [name for (name,) in run(conn, COLUMNS, params)]
     columns = [shape.column(name) for name in named if name in there]
@@ -173,34 +209,38 @@ def _take_back(conn: Conn, shape: Shape, part: _Slice) -> tuple[int, list[str]]:
         run(conn, FLIP_ALL, params)
         return len(part.ids), []
     params["image"] = [column.name for column in columns]
-    places = range(len(shape.key))
-    aliases = [alias_of(place) for place in places]
+    aliases = [alias_of(place) for place in range(len(shape.key))]
+    now = NOW.format(texts=listed(column.text("t.") for column in columns))
     parts = {
         "table": shape.sql,
+        "slice": SLICE,
+        "keys": listed(
+            f"{column.cast(f'key ->> {place}')} AS {alias}"
+            for place, (column, alias) in enumerate(zip(shape.key, aliases, strict=True))
+        ),
+        "same_key": same_key(shape, "t.", "p."),
+        "same_verdict": same_key(shape, "t.", "v."),
         "near": between(shape, "t.", '"_lockstep_picked"', aliases),
+        "gone": f"t.{shape.key[0].sql} IS NULL",
+        "now": now,
     }
     if part.kind == "update":
         params |= {f"c{place}": column.name for place, column in enumerate(columns)}
         sets = listed(f"{column.sql} = {_former(column, place)}" for place, column in enumerate(columns))
-        act = PUT_BACK.format(sets=sets, same_key=same_key(shape, "t.", "v."), **parts)
-        verdict, lock, referenced = OF_UPDATE, "NO KEY UPDATE", "false"
+        lock, verdict, act = "NO KEY UPDATE", OF_UPDATE.format(**parts), PUT_BACK.format(sets=sets, **parts)
     else:
-        act = REMOVE.format(same_key=same_key(shape, "t.", "v."), **parts)
-        verdict, lock, referenced = OF_INSERT, "UPDATE", _referenced(conn, shape)
-    statement = TAKE_BACK.format(
-        keys=listed(
-            f"{column.cast(f'key ->> {place}')} AS {alias_of(place)}"
-            for place, column in enumerate(shape.key)
-        ),
-        texts=listed(column.text("t.") for column in columns),
-        same_key=same_key(shape, "t.", "p."),
-        verdict=verdict,
-        lock=lock,
-        referenced=referenced,
-        act=act,
-        **parts,
-    )
-    restored, conflicts = one(conn, statement, params)
+        referenced = _referenced(conn, shape)
+        lock, verdict, act = (
+            "UPDATE",
+            OF_INSERT.format(referenced=referenced, **parts),
+            REMOVE.format(**parts),
+        )
+    run(conn, HOLD.format(lock=lock, **parts), params)
+    statement = TAKE_BACK.format(verdict=verdict, act=act, **parts)
+    restored, conflicts, left = one(conn, statement, params)
+    run(conn, FLIP_ALL, params)
+    if left:
+        run(conn, FLAG, {"conflicts": left})
     return restored, [", ".join(key) for key in conflicts]
 
 
