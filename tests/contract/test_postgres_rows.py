@@ -80,6 +80,13 @@ def everything(room: Room, table: str = "things") -> list[tuple[Any, ...]]:
     return room.sql(f"SELECT t::text FROM {table} AS t ORDER BY 1")
 
 
+@pytest.fixture(params=["the server's own way", "any server's way"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journal by RETURNING OLD where the server knows it, and as it must be done where it does not."""
+    if request.param == "any server's way":
+        monkeypatch.setattr("lockstep.stores.postgres.journal.RETURNS_OLD_SINCE", 10**9)
+
+
 @pytest.fixture
 def typed(room: Room) -> Room:
     """A table with a column of every type, each with a value, its twin, and null."""
@@ -95,6 +102,7 @@ def typed(room: Room) -> Room:
     return room
 
 
+@pytest.mark.usefixtures("way")
 def test_every_type_comes_back_exactly_after_an_update_that_emptied_it(typed: Room) -> None:
     before = everything(typed)
     swept = typed.update(THINGS, {f"c{place}": "NULL" for place in range(len(TYPES))}, limit=2)
@@ -117,6 +125,7 @@ def test_every_type_comes_back_exactly_after_its_values_were_swapped(typed: Room
     assert everything(typed) == before
 
 
+@pytest.mark.usefixtures("way")
 def test_values_that_psycopg_reads_are_written_as_read_and_come_back(typed: Room) -> None:
     unreadable = {
         "date",
@@ -190,6 +199,7 @@ def test_rows_that_do_not_change_are_not_written(room: Room) -> None:
     )
 
 
+@pytest.mark.usefixtures("way")
 def test_an_update_keeps_an_authors_comment_or_and_percent_sign_to_itself(room: Room) -> None:
     make_things(room)
     room.sql('ALTER TABLE things ADD "50% {off}" text')
@@ -206,6 +216,7 @@ def test_an_update_keeps_an_authors_comment_or_and_percent_sign_to_itself(room: 
     assert room.value('SELECT count("50% {off}") FROM things') == 0
 
 
+@pytest.mark.usefixtures("way")
 def test_an_expression_may_name_the_table_and_ask_other_tables(room: Room) -> None:
     make_things(room)
     room.sql("CREATE TABLE words (size int, word text)")
@@ -305,6 +316,7 @@ def test_a_page_holds_only_what_was_asked_for_and_the_key(room: Room) -> None:
     assert (page.records, page.last) == ((), True)
 
 
+@pytest.mark.usefixtures("way")
 def test_a_transform_writes_only_changed_columns_of_changed_rows(room: Room) -> None:
     make_things(room, 5)
     before = everything(room)
@@ -466,6 +478,7 @@ def test_a_table_with_two_hundred_columns_goes_there_and_back(room: Room) -> Non
     assert everything(room) == before
 
 
+@pytest.mark.usefixtures("way")
 def test_a_partitioned_table_is_one_table(room: Room) -> None:
     room.sql("CREATE TABLE things (id int PRIMARY KEY, name text) PARTITION BY RANGE (id)")
     room.sql("CREATE TABLE things_a PARTITION OF things FOR VALUES FROM (0) TO (5)")

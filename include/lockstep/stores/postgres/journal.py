@@ -8,7 +8,11 @@ from typing import Any
 
 from lockstep.domain.resources import Table
 from lockstep.stores.postgres.shape import Column
-from lockstep.stores.postgres.text import listed
+from lockstep.stores.postgres.text import Conn, listed
+
+#: the server that can return a row as it was before an UPDATE: there no row has to be read, locked and joined
+#: first to have its image
+RETURNS_OLD_SINCE = 180000
 
 #: File what `"_lockstep_new"` returns; rows that came out as they went in are no record.
 FILE_ROWS = """
@@ -41,6 +45,11 @@ class Filing:
             "j_schema": table.schema,
             "j_table": table.name,
         }
+
+
+def returns_old(conn: Conn) -> bool:
+    """Whether `RETURNING WITH (OLD AS …)` is known here."""
+    return conn.info.server_version >= RETURNS_OLD_SINCE
 
 
 def image(columns: Sequence[Column], alias: str = "") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lockstep.domain.errors import DataError
 from lockstep.domain.exchange import Swept
 from lockstep.domain.progress import Cursor, KeyRange
-from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image
+from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image, returns_old
 from lockstep.stores.postgres.ranges import aliased, bounds, cursor_of, same_key, within_range
 from lockstep.stores.postgres.shape import Column, Shape
 from lockstep.stores.postgres.text import Conn, given, listed, run
@@ -35,6 +35,17 @@ WITH "_lockstep_old" AS MATERIALIZED (
 ), "_lockstep_new" AS (
     UPDATE {table} SET {sets} FROM "_lockstep_old" WHERE {same_key} AND {bounds}
     RETURNING {key_image} AS key, "_lockstep_before" AS before, {image} AS after
+)
+"""
+    + FILE_ROWS
+)
+
+#: The same where the server can say what a row was: in one pass.
+UPDATE_FILED_BY_OLD = (
+    """
+WITH "_lockstep_new" AS (
+    UPDATE {table} SET {sets} WHERE {bounds} AND {where} AND {differs}
+    RETURNING WITH (OLD AS "_lockstep_old") {key_image} AS key, {old_image} AS before, {image} AS after
 )
 """
     + FILE_ROWS
@@ -74,9 +85,11 @@ def sweep(
     if filing is None:
         written = run(conn, UPDATE.format(**parts), params).rowcount
     else:
-        statement = UPDATE_FILED.format(
+        template = UPDATE_FILED_BY_OLD if returns_old(conn) else UPDATE_FILED
+        statement = template.format(
             aliased=aliased(shape),
             image=image(columns),
+            old_image=image(columns, '"_lockstep_old".'),
             key_image=key_image(shape.key),
             same_key=same_key(shape),
             **parts,

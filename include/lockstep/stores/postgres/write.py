@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image
+from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image, returns_old
 from lockstep.stores.postgres.ranges import aliased, between, same_key
 from lockstep.stores.postgres.shape import Column, Shape, meant
 from lockstep.stores.postgres.stage import STAGE, Entry, staged
@@ -38,6 +38,18 @@ WITH "_lockstep_old" AS MATERIALIZED (
 )
 
 
+#: The same where the server can say what a row was: in one pass.
+UPDATE_FILED_BY_OLD = (
+    """
+WITH "_lockstep_new" AS (
+    UPDATE {table} AS t SET {sets} FROM {stage} AS s WHERE {join} AND {near} AND {differs}
+    RETURNING WITH (OLD AS o) {key_image} AS key, {old_image} AS before, {image} AS after
+)
+"""
+    + FILE_ROWS
+)
+
+
 def write_pairs(conn: Conn, shape: Shape, pairs: Sequence[tuple[Row, Row]], *, filing: Filing | None) -> int:
     """Write (read row, changed row) pairs, only columns that some pair changes; return rows written."""
     changes = [(read, changed, _changed_names(shape, read, changed)) for read, changed in pairs]
@@ -59,9 +71,10 @@ def overwrite(
 ) -> int:
     """Update rows from the stage where they differ; return how many did."""
     whole = all("0" not in entry.mask for entry in entries)
+    by_name = filing is None or returns_old(conn)
 
     def value(place: int) -> str:
-        return f"s.{columns[place].sql if filing is None else quote(f'_lockstep_v{place}')}"
+        return f"s.{columns[place].sql if by_name else quote(f'_lockstep_v{place}')}"
 
     def chosen(place: int, column: Column) -> str:
         if whole:
@@ -82,12 +95,14 @@ def overwrite(
     }
     if filing is None:
         return run(conn, UPDATE.format(**parts)).rowcount
-    statement = UPDATE_FILED.format(
+    template = UPDATE_FILED_BY_OLD if by_name else UPDATE_FILED
+    statement = template.format(
         aliased=aliased(shape, "t."),
         staged_values=listed(
             f"s.{column.sql} AS {quote(f'_lockstep_v{place}')}" for place, column in enumerate(columns)
         ),
         image=image(columns, "t."),
+        old_image=image(columns, "o."),
         key_image=key_image(shape.key, "t."),
         same_key=same_key(shape, "t.", "s."),
         **parts,
