@@ -330,14 +330,14 @@ def test_fingerprints_tell_keys_from_content(store: MongoStore, _id: Any) -> Non
 
 
 def test_the_key_of_a_raw_document_is_found_whatever_its_type() -> None:
-    from lockstep.stores.mongo.fingerprints import _id_bytes
+    from lockstep.stores.mongo.codec import id_bytes
 
     for value in [*EVERY_TYPE.values()]:
         alone = bson.encode({"_id": value}, codec_options=codec.ENCODE)[4:-1]
         other = bson.encode({"x": 1}, codec_options=codec.ENCODE)[4:-1]
         for elements in (alone + other, other + alone):
             raw = (len(elements) + 5).to_bytes(4, "little") + elements + b"\0"
-            assert _id_bytes(raw) == alone
+            assert id_bytes(raw) == alone
 
 
 def test_the_check_says_where_it_is(store: MongoStore) -> None:

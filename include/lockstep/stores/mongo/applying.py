@@ -19,7 +19,7 @@ from lockstep.domain.errors import DataError
 from lockstep.domain.exchange import Applied
 from lockstep.domain.progress import Change
 from lockstep.domain.resources import Collection
-from lockstep.stores.mongo.codec import decode, encode, key_text
+from lockstep.stores.mongo.codec import decode, encode, id_bytes, key_text
 from lockstep.stores.mongo.conditions import still, still_roughly
 from lockstep.stores.mongo.connection import Connection
 from lockstep.stores.mongo.errors import DUPLICATE, TRANSIENT
@@ -46,6 +46,10 @@ class _Step:
     after_raw: bytes | None
 
     @property
+    def place(self) -> bytes:
+        return id_bytes(self.before_raw or self.after_raw or b"")
+
+    @property
     def size(self) -> int:
         return len(self.before_raw or b"") + len(self.after_raw or b"")
 
@@ -70,19 +74,26 @@ def apply(connection: Connection, collection: Collection, changes: Sequence[Chan
         return Applied(written=outcome.done)
     _refuse_duplicates(connection, collection, now, outcome)
     found = fetch_raw(connection, collection, [step.id for step in steps])
-    untouched = [step for step in steps if _is(found.get(step.key), step.before_raw, step)]
-    untouched = [step for step in untouched if step.before_raw != step.after_raw]
-    written = outcome.done
-    if untouched:
-        # Between this comparison and the write, only fields that the filter names guard the record.
-        rough = _write(connection, collection, [(step.key, _rough(step)) for step in untouched])
-        _refuse_duplicates(connection, collection, untouched, rough)
-        written += rough.done
-        found.update(dict.fromkeys((step.key for step in untouched), b""))
-        found.update(fetch_raw(connection, collection, [step.id for step in untouched]))
-    there = [step for step in steps if (found.get(step.key) or None) == step.after_raw]
-    conflicts = tuple(step.key for step in steps if (found.get(step.key) or None) != step.after_raw)
-    return Applied(written=written, already=max(len(there) - written, 0), conflicts=conflicts)
+    untouched = [
+        step
+        for step in steps
+        if step.before_raw != step.after_raw and _is(found.get(step.place), step.before_raw, step)
+    ]
+    # Between this comparison and the write, only fields that the filter names guard the record.
+    rough = _write(connection, collection, [(step.key, _rough(step)) for step in untouched])
+    _refuse_duplicates(connection, collection, untouched, rough)
+    if rough.done == len(untouched):
+        settled = {step.key for step in untouched}
+    else:
+        settled = set()
+        found = fetch_raw(connection, collection, [step.id for step in steps])
+    conflicts = tuple(
+        step.key for step in steps if step.key not in settled and found.get(step.place) != step.after_raw
+    )
+    written = outcome.done + rough.done
+    return Applied(
+        written=written, already=max(len(steps) - len(conflicts) - written, 0), conflicts=conflicts
+    )
 
 
 def update(
@@ -107,7 +118,7 @@ def update(
     rough: list[tuple[str, Write]] = [
         (key, UpdateOne(still_roughly(before, None), change))
         for key, (before, raw) in raws.items()
-        if found.get(key) == raw
+        if found.get(id_bytes(raw)) == raw
     ]
     return min(done + _write(connection, collection, rough).done, len(raws))
 
@@ -238,7 +249,7 @@ def _refuse_duplicates(
     there = fetch_raw(connection, collection, ids)
     for position in outcome.duplicates:
         step = steps[position]
-        if there.get(step.key) == step.before_raw:
+        if there.get(step.place) == step.before_raw:
             raise DataError(
                 f"{collection}, document {step.key}: another document has the same value in a unique index: "
                 f"{refused[step.key]}. Mend one of the two.",

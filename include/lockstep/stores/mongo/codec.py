@@ -39,6 +39,13 @@ _TEXT = json_util.JSONOptions(
 _TEXT_OUT = _TEXT.with_options(uuid_representation=UuidRepresentation.STANDARD)
 
 
+#: BSON type of an `_id` → bytes of its value, where that is fixed
+_FIXED = {0x01: 8, 0x07: 12, 0x08: 1, 0x09: 8, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16}
+#: BSON type → bytes beside the length that its value starts with
+_MEASURED = {0x02: 4, 0x03: 0, 0x05: 5}
+_ID = b"_id\0"
+
+
 def encode(document: Mapping[str, Any]) -> bytes:
     """Return a document's BSON as a server stores it, `_id` first; DataError names what has no BSON form."""
     if "_id" in document and next(iter(document)) != "_id":
@@ -56,8 +63,22 @@ def decode(raw: bytes) -> Document:
     return bson.decode(raw, codec_options=DECODE)
 
 
+def id_bytes(raw: bytes) -> bytes:
+    """Return the bytes of a document's `_id`, without decoding the rest where it comes first."""
+    kind = raw[4]
+    if raw[5:9] == _ID:
+        if kind in _FIXED:
+            return raw[4 : 9 + _FIXED[kind]]
+        if kind in _MEASURED:
+            return raw[4 : 9 + int.from_bytes(raw[9:13], "little") + _MEASURED[kind]]
+    alone = {"_id": bson.decode(raw, codec_options=DECODE).get("_id")}
+    return bson.encode(alone, codec_options=DECODE)[4:-1]
+
+
 def key_text(document_id: Any) -> str:
     """Return an `_id` as canonical extended JSON, one to one."""
+    if type(document_id) is str:
+        return json.dumps(document_id, ensure_ascii=False)
     try:
         return json_util.dumps(document_id, json_options=_TEXT_OUT, ensure_ascii=False, separators=(",", ":"))
     except (BSONError, ValueError, TypeError) as problem:

@@ -8,7 +8,11 @@ from typing import Any
 
 def by_field(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a filter that names the `_id` and what each plain field was; fields that `after` gains are missing."""
-    conditions: dict[str, Any] = {"_id": {"$eq": before["_id"]}}
+    document_id = before["_id"]
+    # A document there would be read as operators.
+    conditions: dict[str, Any] = {
+        "_id": {"$eq": document_id} if isinstance(document_id, Mapping) else document_id
+    }
     for name, value in before.items():
         if name != "_id" and addressable(name):
             conditions[name] = {"$eq": value}

@@ -6,23 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import bson
-
 from lockstep.domain.progress import Fingerprint
 from lockstep.domain.resources import Collection
-from lockstep.stores.mongo.codec import DECODE, as_json
+from lockstep.stores.mongo.codec import as_json, id_bytes
 from lockstep.stores.mongo.connection import Connection
 from lockstep.stores.mongo.reading import exists, raw_documents
 from lockstep.stores.mongo.structure import indexes_of, options_of
 
 #: digests are added, modulo this, so that their order does not matter
 MODULUS = 2**128
-
-#: BSON type of an `_id` → bytes of its value, where that is fixed
-_FIXED = {0x01: 8, 0x07: 12, 0x08: 1, 0x09: 8, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16}
-#: BSON type → bytes beside the length that its value starts with
-_MEASURED = {0x02: 4, 0x03: 0, 0x05: 5}
-_ID = b"_id\0"
 
 
 def fingerprint(connection: Connection, collection: Collection) -> Fingerprint:
@@ -40,25 +32,13 @@ def digests(connection: Connection, name: str) -> tuple[int, str, str]:
     count = keys = content = 0
     for raw in raw_documents(connection, name):
         count += 1
-        keys += _digest(_id_bytes(raw))
+        keys += _digest(id_bytes(raw))
         content += _digest(raw)
     return count, f"{keys % MODULUS:032x}", f"{content % MODULUS:032x}"
 
 
 def _digest(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=16).digest(), "big")
-
-
-def _id_bytes(raw: bytes) -> bytes:
-    """Return the bytes of a document's `_id`, without decoding the rest where it comes first."""
-    kind = raw[4]
-    if raw[5:9] == _ID:
-        if kind in _FIXED:
-            return raw[4 : 9 + _FIXED[kind]]
-        if kind in _MEASURED:
-            return raw[4 : 9 + int.from_bytes(raw[9:13], "little") + _MEASURED[kind]]
-    alone = {"_id": bson.decode(raw, codec_options=DECODE).get("_id")}
-    return bson.encode(alone, codec_options=DECODE)[4:-1]
 
 
 def shape_of(connection: Connection, name: str) -> str:

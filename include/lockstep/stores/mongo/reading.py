@@ -18,7 +18,7 @@ from lockstep.domain.errors import Unsupported
 from lockstep.domain.progress import Cursor, KeyRange, Page
 from lockstep.domain.resources import Collection
 from lockstep.stores.mongo.capabilities import IDS
-from lockstep.stores.mongo.codec import DECODE, Document, key_of, key_text, same_key
+from lockstep.stores.mongo.codec import DECODE, Document, id_bytes, key_of, key_text, same_key
 from lockstep.stores.mongo.connection import Connection
 from lockstep.stores.mongo.kinds import kind_of_id
 
@@ -228,19 +228,19 @@ def count(connection: Connection, collection: Collection, where: Where | None) -
 def fetch(connection: Connection, collection: Collection, ids: Sequence[Any]) -> dict[str, Document]:
     """Return documents by `key_text(_id)`."""
     raws = fetch_raw(connection, collection, ids)
-    return {key: bson.decode(raw, codec_options=DECODE) for key, raw in raws.items()}
+    documents = [bson.decode(raw, codec_options=DECODE) for raw in raws.values()]
+    return {key_text(document["_id"]): document for document in documents}
 
 
-def fetch_raw(connection: Connection, collection: Collection, ids: Sequence[Any]) -> dict[str, bytes]:
-    """Return documents' BSON by `key_text(_id)`."""
-    found: dict[str, bytes] = {}
+def fetch_raw(connection: Connection, collection: Collection, ids: Sequence[Any]) -> dict[bytes, bytes]:
+    """Return documents' BSON by the bytes of their `_id`s."""
+    found: dict[bytes, bytes] = {}
     with connection.translate(f"reading {collection}"):
         for document_id in ids:
             require_addressable(connection, collection, document_id)
         for start in range(0, len(ids), AT_ONCE):
             named = {"_id": {"$in": list(ids[start : start + AT_ONCE])}}
-            for raw in raw_documents(connection, collection.name, named):
-                found[key_text(bson.decode(raw, codec_options=DECODE)["_id"])] = raw
+            found.update((id_bytes(raw), raw) for raw in raw_documents(connection, collection.name, named))
     return found
 
 
