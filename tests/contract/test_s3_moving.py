@@ -1,0 +1,204 @@
+"""The object store moves objects, whatever may cut it off."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lockstep.domain.errors import ConflictError, DataError
+from lockstep.domain.exchange import Applied
+from lockstep.domain.progress import KeyRange
+from lockstep.domain.resources import Bucket, Prefix
+from lockstep.stores.s3 import S3Store, copying
+
+DATABASE = Bucket("campus_objects")
+UPLOADS = Prefix(DATABASE, "uploads/")
+MEDIA = Prefix(DATABASE, "media/")
+KEYS = ["uploads/a b.png", "uploads/ü+%20/🎒", "uploads/folder/", "uploads/" + "l" * 1016]
+
+
+class Killed(BaseException):
+    """The worker ends here."""
+
+
+@pytest.fixture
+def store(servers: Any) -> Iterator[S3Store]:
+    """Return a store over a bucket of its own."""
+    bucket = f"test-{uuid.uuid4().hex}"
+    made = S3Store(DATABASE, servers.s3_client_kwargs(), bucket)
+    client, _ = made.handle()
+    client.create_bucket(Bucket=bucket)
+    yield made
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for item in page.get("Contents", ()):
+            client.delete_object(Bucket=bucket, Key=item["Key"])
+    client.delete_bucket(Bucket=bucket)
+    made.close()
+
+
+def put(store: S3Store, key: str, body: bytes = b"", **more: Any) -> None:
+    client, bucket = store.handle()
+    client.put_object(Bucket=bucket, Key=key, Body=body, **more)
+
+
+def headers(store: S3Store, key: str) -> dict[str, Any]:
+    client, bucket = store.handle()
+    found: dict[str, Any] = client.head_object(Bucket=bucket, Key=key)
+    return found
+
+
+def keys(store: S3Store, prefix: Prefix = UPLOADS) -> list[str]:
+    page = store.read(prefix, suffix="", within=KeyRange(), after=None, limit=1000)
+    return [info.key for info in page.records]
+
+
+def fill(store: S3Store) -> None:
+    for key in KEYS:
+        body = b"" if key.endswith("/") else key.encode()
+        put(
+            store,
+            key,
+            body,
+            ContentType="text/x",
+            Metadata={"n": "1"},
+            Tagging="t=1",
+            CacheControl="no-store",
+        )
+
+
+def to_media(key: str) -> tuple[str, str]:
+    return key, "media/" + key.removeprefix("uploads/")
+
+
+def test_objects_move_with_all_that_they_have_and_home_again(store: S3Store) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    changes = store.unpack(store.pack(store.stage_moves([to_media(key) for key in KEYS])))
+    assert store.apply(changes) == Applied(written=4)
+    assert keys(store) == []
+    assert sorted(keys(store, MEDIA)) == sorted(to_media(key)[1] for key in KEYS)
+    moved = store.get("media/a b.png")
+    assert (moved.content_type, moved.metadata, moved.tags) == ("text/x", {"n": "1"}, {"t": "1"})
+    assert headers(store, "media/a b.png")["CacheControl"] == "no-store"
+    assert store.apply(changes) == Applied(already=4)
+    back = store.swap(changes)
+    assert store.apply(back) == Applied(written=4)
+    assert keys(store, MEDIA) == []
+    assert store.fingerprint(UPLOADS) == held
+    assert store.apply(back) == Applied(already=4)
+
+
+@pytest.mark.parametrize("operation", ["CopyObject", "DeleteObject"])
+@pytest.mark.parametrize("when", ["before-call", "after-call"])
+def test_a_move_killed_anywhere_is_finished_or_taken_back(store: S3Store, operation: str, when: str) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    changes = store.stage_moves([to_media(key) for key in KEYS])
+    client, _ = store.handle()
+    seen: list[str] = []
+
+    def kill(**_: Any) -> None:
+        seen.append(operation)
+        if len(seen) > 1:
+            raise Killed
+
+    client.meta.events.register(f"{when}.s3.{operation}", kill)
+    with pytest.raises(Killed):
+        store.apply(changes)
+    client.meta.events.unregister(f"{when}.s3.{operation}", kill)
+    there = len(keys(store)) + len(keys(store, MEDIA))
+    assert there >= len(KEYS)
+    assert store.apply(changes).conflicts == ()
+    assert keys(store) == []
+    assert len(keys(store, MEDIA)) == len(KEYS)
+    assert store.apply(store.swap(changes)).conflicts == ()
+    assert store.fingerprint(UPLOADS) == held
+    assert keys(store, MEDIA) == []
+
+
+def test_an_undo_after_a_kill_between_copy_and_delete_leaves_no_copy(store: S3Store) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    changes = store.stage_moves([to_media(KEYS[0])])
+    client, _ = store.handle()
+
+    def kill(**_: Any) -> None:
+        raise Killed
+
+    client.meta.events.register("before-call.s3.DeleteObject", kill)
+    with pytest.raises(Killed):
+        store.apply(changes)
+    client.meta.events.unregister("before-call.s3.DeleteObject", kill)
+    assert store.exists("media/a b.png")
+    assert store.apply(store.swap(changes)) == Applied(written=1)
+    assert keys(store, MEDIA) == []
+    assert store.fingerprint(UPLOADS) == held
+
+
+def test_two_objects_never_move_to_one_key(store: S3Store) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    with pytest.raises(DataError, match="would both become 'media/x'"):
+        store.stage_moves([(KEYS[0], "media/x"), (KEYS[1], "media/x")])
+    put(store, "media/x", b"mine")
+    with pytest.raises(DataError, match=r"would become 'media/x'.*there already"):
+        store.stage_moves([(KEYS[0], "media/x")])
+    assert store.fingerprint(UPLOADS) == held
+    assert store.get("media/x").body == b"mine"
+
+
+def test_a_move_is_refused_where_either_end_changed_since(store: S3Store) -> None:
+    fill(store)
+    changes = store.stage_moves([to_media(key) for key in KEYS])
+    put(store, "media/a b.png", b"theirs")
+    put(store, KEYS[1], b"theirs")
+    client, bucket = store.handle()
+    client.delete_object(Bucket=bucket, Key=KEYS[2])
+    applied = store.apply(changes)
+    assert applied == Applied(written=1, conflicts=tuple(KEYS[:3]))
+    assert store.get("media/a b.png").body == b"theirs"
+    assert store.get(KEYS[0]).body == KEYS[0].encode()
+    assert store.get(KEYS[1]).body == b"theirs"
+
+
+def test_a_move_of_what_is_gone_is_a_conflict_and_one_that_was_done_is_done(store: S3Store) -> None:
+    with pytest.raises(ConflictError):
+        store.stage_moves([("uploads/nothing", "media/nothing")])
+    fill(store)
+    store.apply(store.stage_moves([to_media(KEYS[0])]))
+    again = store.stage_moves([to_media(KEYS[0])])
+    assert store.apply(again) == Applied(already=1)
+    assert store.apply(store.swap(again)) == Applied(written=1)
+    assert store.get(KEYS[0]).body == KEYS[0].encode()
+
+
+def test_the_longest_key_is_parked_under_a_shorter_one_and_comes_home(store: S3Store) -> None:
+    fill(store)
+    held = store.fingerprint(UPLOADS)
+    changes = store.stage_moves([(key, f"_lockstep/parked/run-1/000/{key}") for key in KEYS])
+    assert store.apply(changes) == Applied(written=4)
+    assert keys(store) == []
+    assert store.apply(store.swap(changes)) == Applied(written=4)
+    assert store.fingerprint(UPLOADS) == held
+    with pytest.raises(DataError, match="1 to 1024 bytes"):
+        store.stage_moves([(KEYS[3], "media/much/deeper/" + KEYS[3])])
+
+
+def test_objects_too_large_for_one_copy_go_in_parts(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = hashlib.sha256(b"x").digest() * (6 * 1024 * 1024 // 32)
+    put(store, "uploads/large", body, ContentType="text/x", Metadata={"n": "1"}, Tagging="t=1")
+    held = store.fingerprint(UPLOADS)
+    assert store.capabilities
+    monkeypatch.setattr(copying, "LARGEST_COPY", 1024 * 1024)
+    monkeypatch.setattr(copying, "PART", 5 * 1024 * 1024)
+    changes = store.stage_moves([("uploads/large", "media/large")])
+    assert store.apply(changes) == Applied(written=1)
+    assert "-" in headers(store, "media/large")["ETag"]
+    assert store.get("media/large").tags == {"t": "1"}
+    assert store.apply(changes) == Applied(already=1)
+    assert store.apply(store.swap(changes)) == Applied(written=1)
+    assert store.fingerprint(UPLOADS) == held
