@@ -13,26 +13,6 @@ from lockstep.embedded.postgres import write_private
 #: User → role: who looks after it, who deploys and operates, who only looks.
 USERS: Mapping[str, str] = {"admin": "ADMIN", "deploy": "USER", "viewer": "VIEWER"}
 CONFIGURATION = "# Every setting comes from the environment: see lockstep.embedded.airflow_settings.\n"
-#: Airflow runs this in each of its processes. Text, as only lockstep.orchestration imports Airflow.
-LOCAL_SETTINGS = '''"""Import once, before the scheduler forks, what every task would import again.
-
-Nothing here may open a connection: all tasks would share it.
-"""
-
-import sys
-
-__all__ = []
-
-if "scheduler" in sys.argv:
-    import airflow.sdk
-    import boto3
-    import psycopg
-    import pymongo
-    from airflow.providers.standard.operators import trigger_dagrun
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
-
-    ProvidersManagerTaskRuntime().taskflow_decorators
-'''
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +46,12 @@ class Home:
 def prepare(root: Path) -> Home:
     """Make what is missing; secrets are made once and readable by their owner only."""
     path = root / "airflow"
-    (path / "config").mkdir(parents=True, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
     (root / "logs" / "airflow").mkdir(parents=True, exist_ok=True)
-    _replace(path / "config" / "airflow_local_settings.py", LOCAL_SETTINGS)
     kept = _kept(path / "secrets.json", _new_secrets)
     passwords = _kept(path / "passwords.json", lambda: {user: secrets.token_urlsafe(12) for user in USERS})
     home = Home(path=path, logs=root / "logs" / "airflow", passwords=passwords, **kept)
-    _replace(home.configuration, CONFIGURATION)  # without one, each component would write its own
+    home.configuration.write_text(CONFIGURATION)  # without one, each component would write its own
     return home
 
 
@@ -93,8 +72,3 @@ def _kept(path: Path, make: Callable[[], dict[str, str]]) -> dict[str, str]:
         fresh.rename(path)
     kept: dict[str, str] = json.loads(path.read_text())
     return kept
-
-
-def _replace(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)

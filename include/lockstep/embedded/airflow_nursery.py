@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from types import FrameType
 
 from lockstep.embedded.launch import PR_SET_PDEATHSIG
@@ -25,13 +26,20 @@ COMPONENTS = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 MIGRATE = ("db", "migrate")
-#: What all components would import, beside Airflow's own entry.
+#: What components or their tasks would import, beside Airflow's own entry. Tasks are forks of the scheduler's
+#: workers, and DAG files are parsed in forks of the dag-processor: for them it is there already.
 SHARED = (
     "airflow.cli.commands.scheduler_command",
     "airflow.cli.commands.dag_processor_command",
     "airflow.cli.commands.triggerer_command",
     "airflow.cli.commands.api_server_command",
+    "airflow.providers.standard.operators.trigger_dagrun",
+    "boto3",
+    "psycopg",
+    "pymongo",
 )
+#: Ours, with everything below them. Not the user's resources and revisions: those may change at any time.
+OURS = ("lockstep.domain", "lockstep.engine", "lockstep.stores", "lockstep.orchestration")
 
 
 class Family:
@@ -89,8 +97,7 @@ def main(logs: Path, words: list[str]) -> int:
     """Run the family until one of it ends; return that one's exit code."""
     gc.disable()
     run = import_module("airflow.__main__").main
-    for module in SHARED:
-        import_module(module)
+    share()
     gc.freeze()
     family = Family(run, logs)
     signal.signal(signal.SIGTERM, family.pass_on)
@@ -106,6 +113,17 @@ def main(logs: Path, words: list[str]) -> int:
     name, code = family.wait()
     tell(name, code, logs)
     return code
+
+
+def share() -> None:
+    """Import what the components and their tasks have in common."""
+    for module in SHARED:
+        import_module(module)
+    for package in OURS:
+        for found in walk_packages(import_module(package).__path__, f"{package}."):
+            import_module(found.name)
+    runtime = import_module("airflow.sdk.providers_manager_runtime")
+    runtime.ProvidersManagerTaskRuntime().taskflow_decorators  # noqa: B018  (a property that imports)
 
 
 def tell(name: str, code: int, logs: Path, lines: int = 12) -> None:
