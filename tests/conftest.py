@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
 from lockstep.embedded import s3
 from lockstep.embedded.servers import running
@@ -41,6 +43,8 @@ class Addresses:
     s3_access_key: str = s3.ACCESS_KEY
     s3_secret_key: str = field(default=s3.SECRET_KEY, repr=False)
     s3_region: str = s3.REGION
+    #: whether the servers end with the session, and with them what tests leave there
+    passing: bool = False
     #: where client programs are that fit the server; None for those on PATH
     pg_bin: Path | None = None
 
@@ -74,11 +78,22 @@ def _addresses(root: Path) -> Iterator[Addresses]:
     }
     missing = {part for part, address in given.items() if not address}
     with running(root, parts=missing) as own:
+        if "postgres" in missing:
+            _forgo_durability(own.postgres_uri("postgres"))
         yield Addresses(
             postgres=given["postgres"] or own.postgres_uri("postgres"),
             mongo_uri=given["mongo"] or own.mongo_uri,
             s3_endpoint=given["s3"] or own.s3_endpoint,
+            passing=not given["postgres"] and not given["mongo"],
             pg_bin=None if given["postgres"] else own.pg_bin,
             s3_access_key=os.environ.get("AWS_ACCESS_KEY_ID", s3.ACCESS_KEY),
             s3_secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", s3.SECRET_KEY),
         )
+
+
+def _forgo_durability(uri: str) -> None:
+    """Let a server that is thrown away afterwards not wait for the disk."""
+    with psycopg.connect(uri, autocommit=True) as conn:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            conn.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(setting)))
+        conn.execute("SELECT pg_reload_conf()")

@@ -12,7 +12,7 @@ from world import World
 
 from lockstep.domain.status import RunStatus
 
-COUNT = 250
+COUNT = 120
 SETUP = f"""
 CREATE TABLE users (id text PRIMARY KEY, n int, price numeric(9,2), at timestamptz, profile jsonb, gone text);
 INSERT INTO users SELECT 'u' || lpad(i::text, 4, '0'), i, i / 4.0, '2026-01-01'::timestamptz + i * interval '1 ms',

@@ -291,6 +291,17 @@ def test_a_table_without_a_primary_key_is_refused_with_the_reason(world: World, 
     assert world.rows("SELECT n FROM users") == [(1,)]
 
 
+@pytest.mark.parametrize("mode", ["atomic", "batched"])
+def test_a_downgrade_that_declares_nothing_takes_nothing_back(world: World, driver: Driver, mode: str) -> None:
+    world.run(USERS.format(count=10))
+    body = 'def upgrade():\n    yield ops.sql(Db, "UPDATE users SET n = 0", touches=Users)\n'
+    body += f'\ndef downgrade():\n    return []\n\ntransaction = "{mode}"\n'
+    write(world.migrations, "0001", None, body)
+    assert driver.go("0001").status is RunStatus.APPLIED, driver.log.text
+    assert driver.go("0001", "downgrade").status is RunStatus.DOWNGRADED, driver.log.text
+    assert world.rows("SELECT sum(n) FROM users") == [(0,)]
+
+
 def test_a_statement_that_fails_is_told_and_later_ones_never_ran(world: World, driver: Driver) -> None:
     world.run(USERS.format(count=10))
     write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from psycopg import sql
 from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
 from lockstep.engine.services import Services, Settings, Store
 from lockstep.stores.ledger.ledger import PostgresLedger
+from lockstep.stores.mongo.store import MongoStore
 from lockstep.stores.postgres.store import PostgresStore
+from lockstep.stores.s3.store import S3Store
 from lockstep.stores.vault import S3Vault
 from lockstep.stores.yapper import YapperSink
 
@@ -139,6 +142,8 @@ def world(servers: Any, tmp_path: Path) -> Iterator[World]:
         made.s3.create_bucket(Bucket=bucket)
     made.run(YAPPER, made.yapper_uri)
     yield made
+    if servers.passing:
+        return
     with pymongo.MongoClient(made.mongo_uri) as client:
         client.drop_database(made.mongo_db)
     with psycopg.connect(servers.postgres, autocommit=True) as conn:
@@ -146,40 +151,42 @@ def world(servers: Any, tmp_path: Path) -> Iterator[World]:
             conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def services_of(world: World, log: PlainLog, reached: Callable[[str], None], **settings: Any) -> Services:
-    """Return services over the world's stores."""
+def factory_of(world: World, log: PlainLog, **settings: Any) -> Callable[[Callable[[str], None]], Services]:
+    """Return what makes services over the world's stores; each store is asked once what its server can do."""
 
+    @cache
     def stores(database: Database) -> Store:
         if isinstance(database, Postgres):
             uri = world.api_uri if database.conn_id == "campus_api" else world.auth_uri
             return PostgresStore(database, uri, pg_bin=world.pg_bin)
         if isinstance(database, Mongo):
-            from lockstep.stores.mongo.store import MongoStore
-
             return MongoStore(database, world.mongo_uri, world.mongo_db)
         assert isinstance(database, Bucket)
-        from lockstep.stores.s3.store import S3Store
-
         return S3Store(database, world.s3_kwargs, world.bucket)
 
-    return Services(
-        ledger=PostgresLedger(world.ledger_uri),
-        vault=S3Vault(world.s3_kwargs, world.vault),
-        stores=stores,
-        log=log,
-        sinks=(YapperSink(world.yapper_uri),),
-        settings=Settings(**{"batch_rows": 100, "batch_documents": 100, "batch_objects": 10, **settings}),
-        reached=reached,
-    )
+    ledger = PostgresLedger(world.ledger_uri)
+    vault = S3Vault(world.s3_kwargs, world.vault)
+    sink = YapperSink(world.yapper_uri)
+
+    def services(reached: Callable[[str], None]) -> Services:
+        return Services(
+            ledger=ledger,
+            vault=vault,
+            stores=stores,
+            log=log,
+            sinks=(sink,),
+            settings=Settings(**{"batch_rows": 100, "batch_documents": 100, "batch_objects": 20, **settings}),
+            reached=reached,
+        )
+
+    return services
 
 
 @pytest.fixture
 def driver(world: World) -> Driver:
     log = PlainLog()
     return Driver(
-        services=lambda reached: services_of(
-            world, log, reached, records_per_shard=200, objects_per_shard=20
-        ),
+        services=factory_of(world, log, records_per_shard=200, objects_per_shard=20),
         migrations=world.migrations,
         log=log,
     )

@@ -36,7 +36,15 @@ def test_the_same_value_from_two_stores_is_one(first: object, second: object) ->
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(1, "1 "), (1, 2), ([1, 2], [2, 1]), ("", None), (True, 1), ({"a": {"b": 1}}, {"a": {"b": 2}}), (0.1, 0.2)],
+    [
+        (1, "1 "),
+        (1, 2),
+        ([1, 2], [2, 1]),
+        ("", None),
+        (True, 1),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}),
+        (0.1, 0.2),
+    ],
 )
 def test_different_values_differ(first: object, second: object) -> None:
     assert canonical(first) != canonical(second)

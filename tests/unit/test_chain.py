@@ -54,11 +54,11 @@ FAULTS = {
         "'Submissions', which resources.py declares",
     ),
     "a typo in an operation": (
-        BODY.replace("ops.sql(Db, \"SELECT 1\"", "ops.sqll(Db, \"SELECT 1\""),
+        BODY.replace('ops.sql(Db, "SELECT 1"', 'ops.sqll(Db, "SELECT 1"'),
         "sqll",
         "write 'sql'",
     ),
-    "a name that is nowhere": (BODY.replace("(Db, \"SELECT 1\"", "(Dbx, \"SELECT 1\""), "Dbx", "resources.py"),
+    "a name that is nowhere": (BODY.replace('(Db, "SELECT 1"', '(Dbx, "SELECT 1"'), "Dbx", "resources.py"),
     "an operation on the wrong kind": (
         BODY.replace('ops.sql(Db, "SELECT 1", touches=[Users])', "ops.transform_documents(Users, dict)"),
         "transform_documents works on a Collection",
@@ -94,7 +94,11 @@ FAULTS = {
         "expectation",
         "verify()",
     ),
-    "an operation in verify": (BODY + "\ndef verify():\n    yield ops.drop_table(Users)\n", "no expectation", "ops."),
+    "an operation in verify": (
+        BODY + "\ndef verify():\n    yield ops.drop_table(Users)\n",
+        "no expectation",
+        "ops.",
+    ),
     "a restore that nothing feeds": (
         BODY.replace('ops.sql(Db, "SELECT 2", touches=[Users])', "ops.restore(Users)"),
         "journals or parks",
@@ -116,7 +120,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_names_file_revision_and_fix_and_leaves_the_others_standing(tmp_path: Path, name: str) -> None:
+def test_a_fault_names_file_revision_and_fix_and_leaves_the_others_standing(
+    tmp_path: Path, name: str
+) -> None:
     body, problem, fix = FAULTS[name]
     write_chain(tmp_path, 2)
     write(tmp_path, "0003", "0002", body, name="0003_faulty.py")
@@ -145,7 +151,9 @@ def test_a_revision_id_is_a_short_plain_string(tmp_path: Path, line: str) -> Non
 
 
 def test_a_file_that_is_not_utf8_is_a_fault(tmp_path: Path) -> None:
-    (tmp_path / "0001_latin.py").write_bytes(HEADER.format(doc="x", revision="0001", down=None).encode() + b"# \xe9")
+    (tmp_path / "0001_latin.py").write_bytes(
+        HEADER.format(doc="x", revision="0001", down=None).encode() + b"# \xe9"
+    )
     assert "not UTF-8" in only_fault(load_chain(tmp_path)).problem
 
 

@@ -157,9 +157,10 @@ def _choose(
     Of branches equally long the first by file name stays: the rule needs no history, so every process that
     reads the folder names the same culprit.
     """
-    rivals = sorted(children[parent], key=lambda r: (-_branch_length(children, r), r.file))
-    if not rivals:
-        return None
+    rivals = children[parent]
+    if len(rivals) < 2:
+        return rivals[0] if rivals else None
+    rivals = sorted(rivals, key=lambda r: (-_branch_length(children, r), r.file))
     kept = rivals[0]
     for other in rivals[1:]:
         if parent is None:

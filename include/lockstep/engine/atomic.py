@@ -43,6 +43,11 @@ def run_atomic(
         return {"skipped": "the run is being undone"}
     services.ledger.plan_shards(run.id, phase, WHOLE_DIRECTION, WHOLE)
     operations = revision.operations(direction_of(phase))
+    if not operations:
+        fence, _ = services.ledger.claim(run.id, phase, WHOLE_DIRECTION, 0, holder)
+        services.ledger.save(fence, Progress(done=True))
+        services.log.info(f"{direction_of(phase)}() declares nothing: there is nothing to do")
+        return {"read": 0, "written": 0}
     store = services.tables(cast(Postgres, operations[0].database))
     if phase == "undo":
         store.fence_off(run.id, services.ledger.next_epoch())

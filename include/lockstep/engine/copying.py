@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from lockstep.domain.resources import Collection, Prefix, Table
 from lockstep.engine.conversion import default_map, for_documents, for_nested_rows, loses_time
 from lockstep.engine.functions import call_map
 from lockstep.engine.ports import TableUnit
+from lockstep.engine.reading import AT_ONCE, bodies
 from lockstep.engine.services import Services
 
 
@@ -53,10 +55,12 @@ class Copying:
     def _key_of(self, resource: object) -> tuple[str, ...]:
         if not isinstance(resource, Table):
             return ("_id",) if isinstance(resource, Collection) else ("key",)
+        # Only the unit sees what its own transaction has made; it sees nothing of other databases.
+        if self.unit is not None and resource.database == self.operation.target.database:
+            return self.unit.keys_of(resource)
         store = self.services.tables(resource.database)
-        if self.unit is None:
-            store.require_key(resource)
-        return self.unit.keys_of(resource) if self.unit else store.keys_of(resource)
+        store.require_key(resource)
+        return store.keys_of(resource)
 
     def read(self, within: KeyRange, after: Cursor | None) -> Page:
         """Read the next records of the source; objects with their bodies."""
@@ -89,7 +93,9 @@ class Copying:
             source, suffix=operation.where or "", within=within, after=after, limit=settings.batch_objects
         )
         return Page(
-            records=tuple(store.get(info.key) for info in page.records), cursor=page.cursor, last=page.last
+            records=tuple(bodies(store, [info.key for info in page.records])),
+            cursor=page.cursor,
+            last=page.last,
         )
 
     def map(self, records: Sequence[Any]) -> Mapped:
@@ -172,7 +178,10 @@ class Copying:
             home = self.unit or self.services.tables(target.database)
             return {self.target_key_text(row): row for row in home.fetch(target, records)}
         objects = self.services.objects(target.database)
-        return {r.key: objects.get(r.key) for r in records if objects.exists(r.key)}
+        keys = [record.key for record in records]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            there = [key for key, found in zip(keys, pool.map(objects.exists, keys), strict=True) if found]
+        return {found.key: found for found in bodies(objects, there)}
 
     def compare(self, within: KeyRange) -> Agreement:
         """Read both sides of a range again; VerificationFailed names the first record that differs."""

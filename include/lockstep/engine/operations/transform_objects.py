@@ -13,6 +13,7 @@ from lockstep.engine.functions import call_object
 from lockstep.engine.journaled import Prepared, run_journaled
 from lockstep.engine.operations.documents import known_progress
 from lockstep.engine.operations.handler import ObjectHandler, object_store
+from lockstep.engine.reading import bodies
 from lockstep.engine.services import Services
 
 #: bytes of bodies that one batch holds in memory, at most, unless one object alone is larger
@@ -53,8 +54,7 @@ class TransformObjectsHandler(ObjectHandler):
                 limit=fitting,
             )
         pairs: list[tuple[StoredObject | None, StoredObject | None]] = []
-        for info in page.records:
-            before = store.get(info.key)
+        for before in bodies(store, [info.key for info in page.records]):
             after = call_object(operation.function, before, str(operation.prefix))
             if after != before:
                 pairs.append((before, after))
