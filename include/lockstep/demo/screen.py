@@ -114,7 +114,7 @@ def steps_table(steps: tuple[Step, ...], *, going: bool, title: str | None = Non
             step.status,
             f"{step.records:,}" if step.records else "",
             "" if step.seconds is None else f"{step.seconds:.1f}",
-            step.doing if going else amount(step.backup_bytes),
+            step.doing if going else amount(step.backup_bytes) if step.over else "",
             style=style,
         )
     return table

@@ -47,5 +47,5 @@ def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
     mark = f"{level.upper()}: " if level in ("warning", "error", "critical") else ""
     for number, line in enumerate(event.splitlines()):
         yield (mark if number == 0 else "  ") + line[:LONGEST]
-    for error in entry.get("error_detail") or ():
+    for error in (entry.get("error_detail") or ())[-1:]:  # the others only wrap it, and were said above
         yield f"{error['exc_type']}: {error['exc_value']}"[:LONGEST]
