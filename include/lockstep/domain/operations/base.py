@@ -8,7 +8,19 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.resources import KINDS, Database, Postgres, Resource, Touched
+from lockstep.domain.resources import (
+    KINDS,
+    Bucket,
+    Collection,
+    Database,
+    Everything,
+    Mongo,
+    Postgres,
+    Prefix,
+    Resource,
+    Table,
+    Touched,
+)
 
 
 class WayBack(str, Enum):
@@ -68,6 +80,81 @@ class Operation:
     def describe(self) -> str:
         """One line for a person who reviews the plan."""
         return self.title
+
+
+class OnTable(Operation):
+    """An operation whose effect is in one table."""
+
+    table: Table
+
+    @property
+    def database(self) -> Postgres:
+        return self.table.database
+
+    @property
+    def writes(self) -> tuple[Touched, ...]:
+        return (self.table,)
+
+
+class OnCollection(Operation):
+    """An operation whose effect is in one collection."""
+
+    collection: Collection
+
+    @property
+    def database(self) -> Mongo:
+        return self.collection.database
+
+    @property
+    def writes(self) -> tuple[Touched, ...]:
+        return (self.collection,)
+
+
+class OnPrefix(Operation):
+    """An operation whose effect is in one prefix."""
+
+    prefix: Prefix
+
+    @property
+    def database(self) -> Bucket:
+        return self.prefix.database
+
+    @property
+    def writes(self) -> tuple[Touched, ...]:
+        return (self.prefix,)
+
+
+class Statements(Operation):
+    """An operation that is SQL of the author's own: opaque, so that downgrade() says how it is taken back."""
+
+    at: Postgres
+    statements: tuple[str, ...]
+    touches: tuple[Table, ...] | None
+    reverse: tuple[str, ...] | None
+
+    @property
+    def database(self) -> Postgres:
+        return self.at
+
+    @property
+    def writes(self) -> tuple[Touched, ...]:
+        return (Everything(self.at),) if self.touches is None else self.touches
+
+    @property
+    def way_back(self) -> WayBack:
+        return WayBack.INVERSE if self.reverse else WayBack.STATEMENT
+
+    @property
+    def lossy(self) -> bool:
+        return False
+
+    @property
+    def title(self) -> str:
+        named = " ".join(table.slug for table in self.touches or ())
+        return f"{self.verb} {named or self.at.conn_id}"
+
+    def describe(self) -> str:
+        return "; ".join(" ".join(text.split()) for text in self.statements)
 
 
 _INSTEAD = {

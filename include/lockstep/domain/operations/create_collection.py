@@ -6,23 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lockstep.domain.operations.base import Operation, WayBack, expect_kind
-from lockstep.domain.resources import Collection, Mongo
+from lockstep.domain.operations.base import OnCollection, WayBack, expect_kind
+from lockstep.domain.resources import Collection
 
 
 @dataclass(frozen=True)
-class CreateCollection(Operation):
+class CreateCollection(OnCollection):
     verb: ClassVar[str] = "create_collection"
     collection: Collection
     validator: Mapping[str, Any] | None = None
-
-    @property
-    def database(self) -> Mongo:
-        return self.collection.database
-
-    @property
-    def writes(self) -> tuple[Collection, ...]:
-        return (self.collection,)
 
     @property
     def way_back(self) -> WayBack:

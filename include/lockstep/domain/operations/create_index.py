@@ -7,27 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.operations.base import Operation, WayBack, expect_kind
-from lockstep.domain.resources import Collection, Mongo
+from lockstep.domain.operations.base import OnCollection, WayBack, expect_kind
+from lockstep.domain.resources import Collection
 
 IndexKeys = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
-class CreateIndex(Operation):
+class CreateIndex(OnCollection):
     verb: ClassVar[str] = "create_index"
     collection: Collection
     keys: IndexKeys
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def database(self) -> Mongo:
-        return self.collection.database
-
-    @property
-    def writes(self) -> tuple[Collection, ...]:
-        return (self.collection,)
 
     @property
     def way_back(self) -> WayBack:

@@ -5,22 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lockstep.domain.operations.base import Operation, WayBack, expect_kind
-from lockstep.domain.resources import Collection, Mongo
+from lockstep.domain.operations.base import OnCollection, WayBack, expect_kind
+from lockstep.domain.resources import Collection
 
 
 @dataclass(frozen=True)
-class DropCollection(Operation):
+class DropCollection(OnCollection):
     verb: ClassVar[str] = "drop_collection"
     collection: Collection
-
-    @property
-    def database(self) -> Mongo:
-        return self.collection.database
-
-    @property
-    def writes(self) -> tuple[Collection, ...]:
-        return (self.collection,)
 
     @property
     def way_back(self) -> WayBack:

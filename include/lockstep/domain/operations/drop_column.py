@@ -6,23 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.operations.base import Operation, WayBack, expect_kind
-from lockstep.domain.resources import Postgres, Table
+from lockstep.domain.operations.base import OnTable, WayBack, expect_kind
+from lockstep.domain.resources import Table
 
 
 @dataclass(frozen=True)
-class DropColumn(Operation):
+class DropColumn(OnTable):
     verb: ClassVar[str] = "drop_column"
     table: Table
     column: str
-
-    @property
-    def database(self) -> Postgres:
-        return self.table.database
-
-    @property
-    def writes(self) -> tuple[Table, ...]:
-        return (self.table,)
 
     @property
     def way_back(self) -> WayBack:

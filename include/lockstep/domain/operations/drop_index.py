@@ -6,24 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lockstep.domain.operations.base import Operation, WayBack, expect_kind
+from lockstep.domain.operations.base import OnCollection, WayBack, expect_kind
 from lockstep.domain.operations.create_index import IndexKeys, index_keys
-from lockstep.domain.resources import Collection, Mongo
+from lockstep.domain.resources import Collection
 
 
 @dataclass(frozen=True)
-class DropIndex(Operation):
+class DropIndex(OnCollection):
     verb: ClassVar[str] = "drop_index"
     collection: Collection
     keys: IndexKeys
-
-    @property
-    def database(self) -> Mongo:
-        return self.collection.database
-
-    @property
-    def writes(self) -> tuple[Collection, ...]:
-        return (self.collection,)
 
     @property
     def way_back(self) -> WayBack:

@@ -5,23 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lockstep.domain.operations.base import Operation, WayBack, expect_kind
-from lockstep.domain.resources import Bucket, Prefix
+from lockstep.domain.operations.base import OnPrefix, WayBack, expect_kind
+from lockstep.domain.resources import Prefix
 
 
 @dataclass(frozen=True)
-class DropObjects(Operation):
+class DropObjects(OnPrefix):
     verb: ClassVar[str] = "drop_objects"
     batched: ClassVar[bool] = True
     prefix: Prefix
-
-    @property
-    def database(self) -> Bucket:
-        return self.prefix.database
-
-    @property
-    def writes(self) -> tuple[Prefix, ...]:
-        return (self.prefix,)
 
     @property
     def way_back(self) -> WayBack:

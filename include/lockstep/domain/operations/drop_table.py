@@ -5,22 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lockstep.domain.operations.base import Operation, WayBack, expect_kind
-from lockstep.domain.resources import Postgres, Table
+from lockstep.domain.operations.base import OnTable, WayBack, expect_kind
+from lockstep.domain.resources import Table
 
 
 @dataclass(frozen=True)
-class DropTable(Operation):
+class DropTable(OnTable):
     verb: ClassVar[str] = "drop_table"
     table: Table
-
-    @property
-    def database(self) -> Postgres:
-        return self.table.database
-
-    @property
-    def writes(self) -> tuple[Table, ...]:
-        return (self.table,)
 
     @property
     def way_back(self) -> WayBack:

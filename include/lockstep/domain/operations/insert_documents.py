@@ -7,23 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.operations.base import Operation, expect_kind
-from lockstep.domain.resources import Collection, Mongo
+from lockstep.domain.operations.base import OnCollection, expect_kind
+from lockstep.domain.resources import Collection
 
 
 @dataclass(frozen=True)
-class InsertDocuments(Operation):
+class InsertDocuments(OnCollection):
     verb: ClassVar[str] = "insert_documents"
     collection: Collection
     documents: tuple[Mapping[str, Any], ...]
-
-    @property
-    def database(self) -> Mongo:
-        return self.collection.database
-
-    @property
-    def writes(self) -> tuple[Collection, ...]:
-        return (self.collection,)
 
     def describe(self) -> str:
         return (

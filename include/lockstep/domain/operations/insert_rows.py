@@ -7,23 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.operations.base import Operation, expect_kind
-from lockstep.domain.resources import Postgres, Table
+from lockstep.domain.operations.base import OnTable, expect_kind
+from lockstep.domain.resources import Table
 
 
 @dataclass(frozen=True)
-class InsertRows(Operation):
+class InsertRows(OnTable):
     verb: ClassVar[str] = "insert_rows"
     table: Table
     rows: tuple[Mapping[str, Any], ...]
-
-    @property
-    def database(self) -> Postgres:
-        return self.table.database
-
-    @property
-    def writes(self) -> tuple[Table, ...]:
-        return (self.table,)
 
     def describe(self) -> str:
         return f"insert {len(self.rows)} row(s) by key into {self.table}, where they are missing"

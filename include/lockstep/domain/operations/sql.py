@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.operations.base import Operation, WayBack, expect_database, statements_of, touched_of
-from lockstep.domain.resources import Everything, Postgres, Table, Touched
+from lockstep.domain.operations.base import Statements, expect_database, statements_of, touched_of
+from lockstep.domain.resources import Postgres, Table
 
 _NEEDS_NO_TRANSACTION = re.compile(
     r"^\s*(create\s+(unique\s+)?index\s+concurrently|drop\s+index\s+concurrently|reindex\b.*\bconcurrently"
@@ -22,7 +22,7 @@ _CONTROLS_TRANSACTION = re.compile(
 
 
 @dataclass(frozen=True)
-class Sql(Operation):
+class Sql(Statements):
     verb: ClassVar[str] = "sql"
     at: Postgres
     statements: tuple[str, ...]
@@ -30,30 +30,6 @@ class Sql(Operation):
     reverse: tuple[str, ...] | None = None
     lock_timeout: float = 5.0
     attempts: int = 5
-
-    @property
-    def database(self) -> Postgres:
-        return self.at
-
-    @property
-    def writes(self) -> tuple[Touched, ...]:
-        return (Everything(self.at),) if self.touches is None else self.touches
-
-    @property
-    def way_back(self) -> WayBack:
-        return WayBack.INVERSE if self.reverse else WayBack.STATEMENT
-
-    @property
-    def lossy(self) -> bool:
-        return False
-
-    @property
-    def title(self) -> str:
-        named = " ".join(table.slug for table in self.touches or ())
-        return f"sql {named or self.at.conn_id}"
-
-    def describe(self) -> str:
-        return "; ".join(" ".join(text.split()) for text in self.statements)
 
 
 def sql(

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.operations.base import Operation, WayBack, expect_database, statements_of, touched_of
-from lockstep.domain.resources import Everything, Postgres, Table, Touched
+from lockstep.domain.operations.base import Statements, expect_database, statements_of, touched_of
+from lockstep.domain.resources import Postgres, Table
 
 
 @dataclass(frozen=True)
-class SqlOutsideTransaction(Operation):
+class SqlOutsideTransaction(Statements):
     verb: ClassVar[str] = "sql_outside_transaction"
     at: Postgres
     statements: tuple[str, ...]
@@ -21,32 +21,8 @@ class SqlOutsideTransaction(Operation):
     lock_timeout: float = 300.0
 
     @property
-    def database(self) -> Postgres:
-        return self.at
-
-    @property
-    def writes(self) -> tuple[Touched, ...]:
-        return (Everything(self.at),) if self.touches is None else self.touches
-
-    @property
     def fits_in_transaction(self) -> bool:
         return False
-
-    @property
-    def way_back(self) -> WayBack:
-        return WayBack.INVERSE if self.reverse else WayBack.STATEMENT
-
-    @property
-    def lossy(self) -> bool:
-        return False
-
-    @property
-    def title(self) -> str:
-        named = " ".join(table.slug for table in self.touches or ())
-        return f"sql_outside_transaction {named or self.at.conn_id}"
-
-    def describe(self) -> str:
-        return "; ".join(" ".join(text.split()) for text in self.statements)
 
 
 def sql_outside_transaction(

@@ -6,27 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lockstep.domain.operations.base import Operation, expect_function, expect_kind, function_name
-from lockstep.domain.resources import Collection, Mongo
+from lockstep.domain.operations.base import OnCollection, expect_function, expect_kind, function_name
+from lockstep.domain.resources import Collection
 
 DocumentFunction = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class TransformDocuments(Operation):
+class TransformDocuments(OnCollection):
     verb: ClassVar[str] = "transform_documents"
     batched: ClassVar[bool] = True
     collection: Collection
     function: DocumentFunction
     where: Mapping[str, Any] | None = None
-
-    @property
-    def database(self) -> Mongo:
-        return self.collection.database
-
-    @property
-    def writes(self) -> tuple[Collection, ...]:
-        return (self.collection,)
 
     def describe(self) -> str:
         where = f" where {dict(self.where)}" if self.where else ""

@@ -7,27 +7,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lockstep.domain.objects import StoredObject
-from lockstep.domain.operations.base import Operation, expect_function, expect_kind, function_name
-from lockstep.domain.resources import Bucket, Prefix
+from lockstep.domain.operations.base import OnPrefix, expect_function, expect_kind, function_name
+from lockstep.domain.resources import Prefix
 
 ObjectFunction = Callable[[StoredObject], StoredObject]
 
 
 @dataclass(frozen=True)
-class TransformObjects(Operation):
+class TransformObjects(OnPrefix):
     verb: ClassVar[str] = "transform_objects"
     batched: ClassVar[bool] = True
     prefix: Prefix
     function: ObjectFunction
     suffix: str = ""
-
-    @property
-    def database(self) -> Bucket:
-        return self.prefix.database
-
-    @property
-    def writes(self) -> tuple[Prefix, ...]:
-        return (self.prefix,)
 
     def describe(self) -> str:
         ending = f" whose key ends in {self.suffix!r}" if self.suffix else ""

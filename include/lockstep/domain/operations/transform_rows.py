@@ -7,20 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.operations.base import (
-    Operation,
-    WayBack,
-    expect_function,
-    expect_kind,
-    function_name,
-)
-from lockstep.domain.resources import Postgres, Table
+from lockstep.domain.operations.base import OnTable, WayBack, expect_function, expect_kind, function_name
+from lockstep.domain.resources import Table
 
 RowFunction = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class TransformRows(Operation):
+class TransformRows(OnTable):
     verb: ClassVar[str] = "transform_rows"
     batched: ClassVar[bool] = True
     table: Table
@@ -28,14 +22,6 @@ class TransformRows(Operation):
     columns: tuple[str, ...] | None = None
     where: str | None = None
     reverse: RowFunction | None = None
-
-    @property
-    def database(self) -> Postgres:
-        return self.table.database
-
-    @property
-    def writes(self) -> tuple[Table, ...]:
-        return (self.table,)
 
     @property
     def way_back(self) -> WayBack:

@@ -7,25 +7,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.operations.base import Operation, expect_kind
-from lockstep.domain.resources import Collection, Mongo
+from lockstep.domain.operations.base import OnCollection, expect_kind
+from lockstep.domain.resources import Collection
 
 
 @dataclass(frozen=True)
-class UpdateDocuments(Operation):
+class UpdateDocuments(OnCollection):
     verb: ClassVar[str] = "update_documents"
     batched: ClassVar[bool] = True
     collection: Collection
     update: Mapping[str, Any]
     where: Mapping[str, Any] | None = None
-
-    @property
-    def database(self) -> Mongo:
-        return self.collection.database
-
-    @property
-    def writes(self) -> tuple[Collection, ...]:
-        return (self.collection,)
 
     def describe(self) -> str:
         where = f" where {dict(self.where)}" if self.where else ""

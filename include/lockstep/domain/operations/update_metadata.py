@@ -7,27 +7,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lockstep.domain.objects import ObjectInfo
-from lockstep.domain.operations.base import Operation, expect_function, expect_kind, function_name
-from lockstep.domain.resources import Bucket, Prefix
+from lockstep.domain.operations.base import OnPrefix, expect_function, expect_kind, function_name
+from lockstep.domain.resources import Prefix
 
 InfoFunction = Callable[[ObjectInfo], ObjectInfo]
 
 
 @dataclass(frozen=True)
-class UpdateMetadata(Operation):
+class UpdateMetadata(OnPrefix):
     verb: ClassVar[str] = "update_metadata"
     batched: ClassVar[bool] = True
     prefix: Prefix
     function: InfoFunction
     suffix: str = ""
-
-    @property
-    def database(self) -> Bucket:
-        return self.prefix.database
-
-    @property
-    def writes(self) -> tuple[Prefix, ...]:
-        return (self.prefix,)
 
     def describe(self) -> str:
         ending = f" whose key ends in {self.suffix!r}" if self.suffix else ""

@@ -7,26 +7,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lockstep.domain.errors import OperationError
-from lockstep.domain.operations.base import Operation, WayBack, expect_kind
-from lockstep.domain.resources import Postgres, Table
+from lockstep.domain.operations.base import OnTable, WayBack, expect_kind
+from lockstep.domain.resources import Table
 
 
 @dataclass(frozen=True)
-class UpdateRows(Operation):
+class UpdateRows(OnTable):
     verb: ClassVar[str] = "update_rows"
     batched: ClassVar[bool] = True
     table: Table
     set: Mapping[str, str]
     where: str | None = None
     reverse: Mapping[str, str] | None = None
-
-    @property
-    def database(self) -> Postgres:
-        return self.table.database
-
-    @property
-    def writes(self) -> tuple[Table, ...]:
-        return (self.table,)
 
     @property
     def way_back(self) -> WayBack:
