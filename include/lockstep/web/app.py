@@ -94,10 +94,23 @@ def _entry_page(found: dict[str, Any], url: str) -> str:
         facts("What happened", shown),
         facts("Who asked", caller),
         table("Shards", found["shards"]),
-        table("History", found["history"]),
+        table("History", [_told(entry) for entry in found["history"]]),
         facts("The rest", {**run, "backups": found["backups"]}),
         link("Backup manifests", f"{url}/backup"),
     )
+
+
+def _told(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a history entry as a person reads it; the JSON has all of it."""
+    change = f"{entry['from_status']} → {entry['to_status']}" if entry.get("to_status") else entry["kind"]
+    return {
+        "at": str(entry["at"])[:19],
+        "what": change,
+        "why": entry.get("reason"),
+        "who": entry["who"],
+        "detail": entry["detail"],
+        "hash": f"{str(entry['hash'])[:12]}…",
+    }
 
 
 def _backup_page(run: Run, found: list[dict[str, Any]], url: str) -> str:
