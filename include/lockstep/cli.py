@@ -100,7 +100,9 @@ def _check(given: argparse.Namespace, folder: Path) -> int:
 def _plan(given: argparse.Namespace, folder: Path) -> int:
     revision = load_chain(folder)[given.revision]
     print(f"{revision.id} — {revision.description}")
-    print(f"  file         {revision.file} (SHA-256 {revision.checksum[:12]}…), after {revision.down_revision}")
+    print(
+        f"  file         {revision.file} (SHA-256 {revision.checksum[:12]}…), after {revision.down_revision}"
+    )
     print(f"  transaction  {revision.transaction}")
     print(f"  backs up     {', '.join(map(str, revision.touched))}")
     for direction in ("upgrade", "downgrade"):

@@ -164,11 +164,14 @@ def live() -> Iterator[Live]:
             "revision_0002_documents",
             "revision_0003_objects",
         }
-        with airflow_running(
-            servers, dags=HERE / "dags", plugins=HERE / "plugins", migrations=migrations, needed=dags
-        ) as airflow:
-            with closing(airflow.client("admin")) as api, closing(s3_of(servers)) as s3:
-                yield Live(servers=servers, api=api, s3=s3, migrations=migrations)
+        with (
+            airflow_running(
+                servers, dags=HERE / "dags", plugins=HERE / "plugins", migrations=migrations, needed=dags
+            ) as airflow,
+            closing(airflow.client("admin")) as api,
+            closing(s3_of(servers)) as s3,
+        ):
+            yield Live(servers=servers, api=api, s3=s3, migrations=migrations)
 
 
 def fill(servers: Servers) -> None:

@@ -292,7 +292,9 @@ def test_a_table_without_a_primary_key_is_refused_with_the_reason(world: World, 
 
 
 @pytest.mark.parametrize("mode", ["atomic", "batched"])
-def test_a_downgrade_that_declares_nothing_takes_nothing_back(world: World, driver: Driver, mode: str) -> None:
+def test_a_downgrade_that_declares_nothing_takes_nothing_back(
+    world: World, driver: Driver, mode: str
+) -> None:
     world.run(USERS.format(count=10))
     body = 'def upgrade():\n    yield ops.sql(Db, "UPDATE users SET n = 0", touches=Users)\n'
     body += f'\ndef downgrade():\n    return []\n\ntransaction = "{mode}"\n'

@@ -20,13 +20,13 @@ revision = {revision!r}
 down_revision = {down!r}
 '''
 
-BODY = '''
+BODY = """
 def upgrade():
     yield ops.sql(Db, "SELECT 1", touches=[Users])
 
 def downgrade():
     yield ops.sql(Db, "SELECT 2", touches=[Users])
-'''
+"""
 
 
 def write(
