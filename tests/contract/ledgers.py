@@ -19,7 +19,7 @@ from lockstep.domain.status import RunStatus, Status
 from lockstep.stores.ledger import PostgresLedger
 
 if TYPE_CHECKING:
-    from conftest import Addresses
+    from addresses import Addresses
 
 LONG_AGO = datetime(2001, 2, 3, tzinfo=timezone.utc)
 

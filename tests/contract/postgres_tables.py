@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from conftest import Addresses
+from addresses import Addresses
 from lockstep.domain.progress import Fence, KeyRange, Phase, Progress
 from lockstep.domain.resources import Postgres, Table
 from lockstep.stores.postgres import PostgresStore

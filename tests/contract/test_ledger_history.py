@@ -19,7 +19,7 @@ from lockstep.domain.status import Status
 from lockstep.stores.ledger import PostgresLedger
 
 if TYPE_CHECKING:
-    from conftest import Addresses
+    from addresses import Addresses
 
 
 @pytest.fixture

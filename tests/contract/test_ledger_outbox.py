@@ -18,7 +18,7 @@ from lockstep.domain.run import RunStatus
 from lockstep.stores.ledger import PostgresLedger
 
 if TYPE_CHECKING:
-    from conftest import Addresses
+    from addresses import Addresses
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from lockstep.stores.ledger import PostgresLedger
 from lockstep.stores.ledger.schema import schema_files
 
 if TYPE_CHECKING:
-    from conftest import Addresses
+    from addresses import Addresses
 
 CATALOG = {
     "columns": """

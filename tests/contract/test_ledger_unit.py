@@ -18,7 +18,7 @@ from lockstep.domain.status import EDGES, RunStatus, Status
 from lockstep.stores.ledger import PostgresLedger
 
 if TYPE_CHECKING:
-    from conftest import Addresses
+    from addresses import Addresses
 
 LEGAL = [(current, wanted) for current, ways in EDGES.items() for wanted in ways]
 ILLEGAL = [(current, wanted) for current in Status for wanted in Status if (current, wanted) not in LEGAL]

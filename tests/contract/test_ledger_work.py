@@ -17,7 +17,7 @@ from lockstep.domain.run import Caller, RunStatus
 from lockstep.stores.ledger import PostgresLedger
 
 if TYPE_CHECKING:
-    from conftest import Addresses
+    from addresses import Addresses
 
 HALVES = [KeyRange(upper="m", label="to m"), KeyRange(lower="m", label="from m")]
 

@@ -12,7 +12,7 @@ import pytest
 from postgres_tables import DB, Room, emptied_room, fresh_database
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from conftest import Addresses
+from addresses import Addresses
 from lockstep.domain.errors import LockstepError, Refused
 from lockstep.domain.resources import Everything, Table
 from lockstep.stores.postgres import PostgresStore

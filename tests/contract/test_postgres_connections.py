@@ -13,7 +13,7 @@ import pytest
 from postgres_tables import DB, Room, emptied_room, fresh_database
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from conftest import Addresses
+from addresses import Addresses
 from lockstep.domain.errors import LockstepError, Refused, Unavailable
 from lockstep.domain.resources import Table
 from lockstep.embedded.process import free_port

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from postgres_tables import ALL, DB, Room, emptied_room, fresh_database, wait_until_blocked
 
-from conftest import Addresses
+from addresses import Addresses
 from lockstep.domain.errors import DataError, StaleEpoch
 from lockstep.domain.progress import Fence, Progress
 from lockstep.domain.resources import Table

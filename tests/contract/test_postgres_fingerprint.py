@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from postgres_tables import DB, Room, emptied_room, fresh_database
 
-from conftest import Addresses
+from addresses import Addresses
 from lockstep.domain.progress import Fingerprint
 from lockstep.domain.resources import Everything, Table
 

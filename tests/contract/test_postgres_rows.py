@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from postgres_tables import ALL, DB, Room, emptied_room, fresh_database
 
-from conftest import Addresses
+from addresses import Addresses
 from lockstep.domain.errors import ConflictError, DataError, RecordError
 from lockstep.domain.progress import KeyRange
 from lockstep.domain.resources import Table

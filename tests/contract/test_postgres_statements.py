@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from postgres_tables import ALL, DB, Room, emptied_room, fresh_database, wait_until_blocked
 
-from conftest import Addresses
+from addresses import Addresses
 from lockstep.domain.errors import DataError, Unavailable
 from lockstep.domain.resources import Table
 

@@ -24,7 +24,7 @@ from lockstep.stores.vault import S3Vault, decode_metadata, encode_metadata
 from lockstep.stores.vault.uploads import blocks
 
 if TYPE_CHECKING:
-    from conftest import Addresses
+    from addresses import Addresses
 
 MIB = 1024 * 1024
 

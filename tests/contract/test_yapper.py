@@ -20,7 +20,7 @@ from lockstep.domain.run import RunStatus
 from lockstep.stores.yapper import YapperSink
 
 if TYPE_CHECKING:
-    from conftest import Addresses
+    from addresses import Addresses
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=timezone(timedelta(hours=8)))
 EVENT = Event(
