@@ -14,7 +14,6 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.lockstep-installed
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11 python3.10)
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
-LINTED := include tests dags plugins migrations examples
 
 # An active environment must not be taken for the one that is meant here.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX
