@@ -18,12 +18,13 @@ def upgrade():
     yield ops.update_rows(Users, {"profile_key": KEY}, reverse={"profile_key": "NULL"})
     yield ops.update_documents(Submissions, {"$set": {"shown_on": "profile"}}, where=SUBMITTED)
     yield ops.copy(Users, Profiles, map=profile)
+    yield ops.drop_column(Users, "activated_at")  # nobody asks for it any more; parked, with its data
 
 
 def downgrade():
+    yield ops.restore(Users)
     yield ops.drop_objects(Profiles)
     yield ops.update_documents(Submissions, {"$unset": {"shown_on": ""}}, where={"shown_on": "profile"})
-    # Computed, so nothing is lost with it: no need to park it.
     yield ops.sql(Auth, "ALTER TABLE users DROP COLUMN profile_key", touches=Users)
 
 

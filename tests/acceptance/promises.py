@@ -267,6 +267,20 @@ def profiles(stores: Stores) -> Answer:
     return wrong(bad, "user(s) without") or wrong(sorted(bodies), "profile(s) of nobody")
 
 
+@promise("0010 users have no activated_at any more, and its data is parked beside them")
+def retired(stores: Stores) -> Answer:
+    names = [
+        name
+        for (name,) in stores.auth.execute(
+            "SELECT column_name FROM information_schema.columns "
+            "WHERE table_schema = 'public' AND table_name = 'users' AND column_name LIKE '%activated_at'"
+        )
+    ]
+    if len(names) != 1 or not names[0].startswith("_lockstep"):
+        return f"the columns are {names}"
+    return None
+
+
 @promise("0010 a submission is shown on the profile if, and only if, it was submitted")
 def shown(stores: Stores) -> Answer:
     bad = [
