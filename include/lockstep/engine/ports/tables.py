@@ -144,7 +144,10 @@ class TableStore(Protocol):
         """Return what the checkpoints of a run say, by (step, shard)."""
 
     def fence_off(self, run_id: str, epoch: int) -> None:
-        """Raise every checkpoint of the run to `epoch`, so that older workers write nothing more."""
+        """Raise the checkpoints of the run, those of its undo aside, to `epoch`: older workers write nothing more.
+
+        Returns once no unit of theirs is in a transaction any more.
+        """
 
     def unit(self, fence: Fence) -> AbstractContextManager[TableUnit]:
         """Open a transaction whose commit is checked against the fence."""
