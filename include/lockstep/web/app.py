@@ -1,6 +1,6 @@
 """Two pages for each run of the ledger, as HTML for people and JSON for programs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -100,16 +100,16 @@ def _entry_page(found: dict[str, Any], url: str) -> str:
     )
 
 
-def _told(entry: dict[str, Any]) -> dict[str, Any]:
+def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return a history entry as a person reads it; the JSON has all of it."""
-    change = f"{entry['from_status']} → {entry['to_status']}" if entry.get("to_status") else entry["kind"]
+    change = f"{entry.get('from_status')} → {entry['to_status']}" if entry.get("to_status") else entry["kind"]
     return {
-        "at": str(entry["at"])[:19],
+        "at": str(entry.get("at", ""))[:19],
         "what": change,
         "why": entry.get("reason"),
-        "who": entry["who"],
-        "detail": entry["detail"],
-        "hash": f"{str(entry['hash'])[:12]}…",
+        "who": entry.get("who"),
+        "detail": entry.get("detail"),
+        "hash": str(entry.get("hash", ""))[:12],
     }
 
 
