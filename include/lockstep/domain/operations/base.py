@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ class WayBack(str, Enum):
     NONE = "it has none, by the author's word"
 
 
-class Operation:
+class Operation(ABC):
     """One verb of a revision: data that says what to do, to which resource.
 
     Subclasses are frozen dataclasses, one a file, named after their verb.
@@ -44,14 +45,14 @@ class Operation:
     batched: ClassVar[bool] = False
 
     @property
+    @abstractmethod
     def database(self) -> Database:
         """Where its effect commits."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def writes(self) -> tuple[Touched, ...]:
         """What it may change: backed up before, compared after."""
-        raise NotImplementedError
 
     @property
     def reads(self) -> tuple[Touched, ...]:

@@ -6,6 +6,7 @@ Each keeps what was there before in the journal, so that its way back is exact.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,23 +26,23 @@ from lockstep.engine.ports import DocumentStore
 from lockstep.engine.services import Services
 
 
-class StructureHandler:
+class StructureHandler(ABC):
     """A verb that changes what a collection is, in one stroke that may be repeated."""
 
     def plan(self, services: Services, operation: Operation, shards: int) -> list[KeyRange]:
         return WHOLE
 
+    @abstractmethod
     def look(self, context: StepContext, store: DocumentStore, operation: Any) -> Mapping[str, Any]:
         """Return what the way back needs to know."""
-        raise NotImplementedError
 
-    def change(self, store: DocumentStore, operation: Any, former: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def change(self, store: DocumentStore, operation: Any, former: Mapping[str, Any]) -> None: ...
 
+    @abstractmethod
     def change_back(
         self, context: StepContext, store: DocumentStore, operation: Any, former: Mapping[str, Any]
-    ) -> None:
-        raise NotImplementedError
+    ) -> None: ...
 
     def forward(self, context: StepContext, operation: Any) -> Progress:
         store = document_store(context, operation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from lockstep.engine.operations.handler import DocumentHandler, document_store
 class PlainDocumentHandler(DocumentHandler):
     """A verb whose changes are complete before they are written."""
 
-    def prepare(self, context: StepContext, progress: Progress) -> Prepared:
-        raise NotImplementedError
+    @abstractmethod
+    def prepare(self, context: StepContext, progress: Progress) -> Prepared: ...
 
     def write(self, context: StepContext, changes: Sequence[Change]) -> Sequence[Change]:
         target = context.operation.writes[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
@@ -31,14 +32,15 @@ class Handler(Protocol):
     def back(self, context: StepContext, done: Done) -> Progress: ...
 
 
-class TableHandler:
+class TableHandler(ABC):
     """A verb whose effect is in PostgreSQL, batch by batch in transactions."""
 
     def plan(self, services: Services, operation: Any, shards: int) -> list[KeyRange]:
         return WHOLE
 
+    @abstractmethod
     def batch(self, context: StepContext, operation: Any, unit: TableUnit, progress: Progress) -> Progress:
-        raise NotImplementedError
+        """Do one more batch inside the unit; return how far the shard then is."""
 
     def back_batch(self, context: StepContext, done: Done, unit: TableUnit, progress: Progress) -> Progress:
         """Take one more batch back from the journal."""
@@ -71,21 +73,21 @@ class TableHandler:
         return lambda context, unit, progress: self.back_batch(context, done, unit, progress)
 
 
-class JournaledHandler:
+class JournaledHandler(ABC):
     """A verb whose effect is in MongoDB or S3: its way back is the journal, newest batch first."""
 
     def plan(self, services: Services, operation: Any, shards: int) -> list[KeyRange]:
         return WHOLE
 
+    @abstractmethod
     def swapped(self, context: StepContext, done: Done, entry: BatchEntry) -> Sequence[Change]:
         """Return the changes that take a batch back."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_back(
         self, context: StepContext, done: Done, changes: Sequence[Change]
     ) -> tuple[int, tuple[str, ...]]:
         """Write them; return how many records are back, and the keys left alone."""
-        raise NotImplementedError
 
     def back(self, context: StepContext, done: Done) -> Progress:
         progress = Progress()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -29,8 +30,8 @@ class _Moving(ObjectHandler):
     def forward(self, context: StepContext, operation: Any) -> Progress:
         return run_journaled(context, self, known_progress(context), operation.title)
 
-    def prepare(self, context: StepContext, progress: Progress) -> Prepared:
-        raise NotImplementedError
+    @abstractmethod
+    def prepare(self, context: StepContext, progress: Progress) -> Prepared: ...
 
     def move_page(
         self, context: StepContext, progress: Progress, prefix: Prefix, to: Callable[[str], str]

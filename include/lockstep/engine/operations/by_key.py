@@ -1,0 +1,67 @@
+"""What the verbs that go through a table by key range share: the plan, and the inverse over what was covered."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from lockstep.domain.operations.transform_rows import TransformRows
+from lockstep.domain.operations.update_rows import UpdateRows
+from lockstep.domain.progress import KeyRange, Progress
+from lockstep.engine.context import StepContext
+from lockstep.engine.done import Done
+from lockstep.engine.operations.handler import TableHandler, in_sequence
+from lockstep.engine.ports import TableUnit
+from lockstep.engine.services import Services
+from lockstep.engine.tables import TableBatch
+
+
+class ByKeyRange(TableHandler):
+    """A verb that changes rows range by range, by something that may have an exact inverse."""
+
+    def plan(self, services: Services, operation: Any, shards: int) -> list[KeyRange]:
+        store = services.tables(operation.table.database)
+        store.require_key(operation.table)
+        # Ranges are cut over all rows: what `where` selects may change while the shards run.
+        return store.plan_ranges(
+            operation.table, where=None, shards=shards, least=services.settings.records_per_shard
+        )
+
+    @abstractmethod
+    def sweep(
+        self,
+        context: StepContext,
+        operation: Any,
+        unit: TableUnit,
+        progress: Progress,
+        within: KeyRange,
+        *,
+        inverse: bool,
+    ) -> Progress:
+        """Do the next batch of a range: forward, or by the inverse and without a journal."""
+
+    def batch(self, context: StepContext, operation: Any, unit: TableUnit, progress: Progress) -> Progress:
+        return self.sweep(context, operation, unit, progress, context.within, inverse=False)
+
+    def as_back_batch(self, done: Done) -> TableBatch:
+        operation = done.operation
+        assert isinstance(operation, (TransformRows, UpdateRows))
+        if operation.reverse is None:
+            return super().as_back_batch(done)
+        return in_sequence([self._inverse(operation, within) for within in covered(done)])
+
+    def _inverse(self, operation: TransformRows | UpdateRows, within: KeyRange) -> TableBatch:
+        return lambda context, unit, progress: self.sweep(
+            context, operation, unit, progress, within, inverse=True
+        )
+
+
+def covered(done: Done) -> list[KeyRange]:
+    """Return the ranges that the shards of a step got through: nothing outside them was touched."""
+    found = []
+    for shard in done.shards:
+        if shard.progress.done:
+            found.append(KeyRange(lower=shard.lower, upper=shard.upper))
+        elif shard.progress.cursor is not None:
+            found.append(KeyRange(lower=shard.lower, upper=shard.progress.cursor))
+    return found
