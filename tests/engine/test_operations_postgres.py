@@ -129,6 +129,26 @@ def unmark(hands):
     hands.open(Users).execute("UPDATE users SET name = substr(name, 8) WHERE name LIKE 'marked %'")
 """
     ),
+    "a table made, filled and transformed at once": (
+        """
+Made = Table(Db, "made")
+
+def upgrade():
+    yield ops.sql(Db, "CREATE TABLE made (id text PRIMARY KEY, n numeric)", touches=[Made])
+    yield ops.insert_rows(Made, [{"id": "a", "n": 1}, {"id": "b", "n": 2}])
+    yield ops.transform_rows(Made, more)
+    yield ops.update_rows(Made, {"n": "n * 2"})
+
+def downgrade():
+    yield ops.sql(Db, "DROP TABLE made", touches=[Made])
+
+def more(row):
+    return {**row, "n": row["n"] + 1}
+
+def verify():
+    yield ops.expect_count(Made, 1, where="n = 4")
+"""
+    ),
     "copy in one database": (
         """
 Copied = Table(Db, "copied")

@@ -9,7 +9,6 @@ from lockstep.domain.progress import KeyRange, Progress
 from lockstep.engine.context import StepContext
 from lockstep.engine.functions import call_row
 from lockstep.engine.operations.by_key import ByKeyRange
-from lockstep.engine.operations.handler import table_store
 from lockstep.engine.ports import TableUnit
 
 
@@ -26,7 +25,8 @@ class TransformRowsHandler(ByKeyRange):
     ) -> Progress:
         table = operation.table
         function = operation.reverse if inverse and operation.reverse else operation.function
-        key = table_store(context, operation).keys_of(table)
+        # Asked of the unit: in an atomic revision nobody else sees the table yet.
+        key = unit.keys_of(table)
         page = unit.read_locked(
             table,
             columns=operation.columns,
@@ -36,8 +36,7 @@ class TransformRowsHandler(ByKeyRange):
             limit=context.settings.batch_rows,
         )
         pairs = [(row, call_row(function, row, key, str(table))) for row in page.records]
-        changed = [(before, after) for before, after in pairs if before != after]
-        written = unit.write_rows(table, changed, journal=operation.reverse is None) if changed else 0
+        written = unit.write_rows(table, pairs, journal=operation.reverse is None) if pairs else 0
         return replace(
             progress,
             cursor=page.cursor if page.cursor is not None else progress.cursor,
