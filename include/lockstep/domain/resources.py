@@ -7,7 +7,6 @@ prefix in one database. Both are plain values: declaring one opens nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
@@ -154,8 +153,6 @@ class Prefix:
 
 
 Resource = Table | Collection | Prefix
-#: a record's value as a revision's function sees it: a row or a document
-Record = Mapping[str, object]
 
 KINDS: dict[type, str] = {Table: "Table", Collection: "Collection", Prefix: "Prefix"}
 

@@ -78,7 +78,5 @@ def reason_for(revision: str, current: Status, wanted: Status) -> str:
     return reason
 
 
-#: statuses whose revision's effects are in the databases
-STANDING = frozenset({Status.APPLIED})
 #: statuses that leave a run half-way: no other run may start
 UNSETTLED = frozenset({Status.UPGRADING, Status.ROLLING_BACK, Status.FAILED})

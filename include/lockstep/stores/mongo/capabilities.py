@@ -128,10 +128,6 @@ def _answers(question: Callable[[], bool]) -> bool:
         return False
 
 
-def _finds(db: Database[Document], name: str, where: dict[str, Any]) -> bool:
-    return _answers(lambda: db[name].find_one(where) is not None)
-
-
 def _compares_documents(db: Database[Document]) -> tuple[bool, bool]:
     """Ask for whole documents: one that is there, and two that are nearly the same and are not."""
     there: dict[str, Any] = {"_id": "x", "n": {"b": 1, "a": [2]}}
