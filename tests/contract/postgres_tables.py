@@ -127,3 +127,8 @@ def wait_until_blocked(conninfo: str, sessions: int = 1) -> None:
             ).fetchone()
             if row is not None and row[0] >= sessions:
                 return
+
+
+def everything(room: Room, table: str = "things") -> list[tuple[Any, ...]]:
+    """Return every row as its text form, in one order."""
+    return room.sql(f"SELECT t::text FROM {table} AS t ORDER BY 1")
