@@ -186,7 +186,7 @@ def factory_of(world: World, log: PlainLog, **settings: Any) -> Callable[[Callab
 def driver(world: World) -> Driver:
     log = PlainLog()
     return Driver(
-        services=factory_of(world, log, records_per_shard=200, objects_per_shard=20),
+        services=factory_of(world, log, rows_per_shard=200, documents_per_shard=200, objects_per_shard=20),
         migrations=world.migrations,
         log=log,
     )

@@ -8,7 +8,10 @@ LockstepError
 │   └── ChainFaults             all faults of one folder of revisions
 ├── Refused                     asked for something that must not be done now; nothing was changed
 ├── DataError                   a record that cannot be carried: not worth a retry
-│   └── RecordError             the same, with the record's key
+│   ├── RecordError             the same, with the record's key
+│   └── BadRecords              several of them, each with its place in the key order
+├── QuarantineFull              more records failed than the run's budget allows
+├── Held                        nothing failed: the work waits, and goes on later
 ├── ConflictError               a record is neither what it was nor what it was to become
 ├── VerificationFailed          the data is not what the revision promises
 ├── BackupNotProven             the backup does not match its manifest
@@ -23,6 +26,8 @@ LockstepError
 from __future__ import annotations
 
 from typing import Any
+
+from lockstep.domain.quarantine import Quarantined
 
 
 class LockstepError(Exception):
@@ -110,6 +115,37 @@ class RecordError(DataError):
         self.resource = resource
         self.key = key
         self.problem = problem
+
+
+class BadRecords(DataError):
+    """Records that cannot be carried, each known by its place in the key order."""
+
+    def __init__(self, *, resource: str, records: tuple[Quarantined, ...]) -> None:
+        first = records[0]
+        more = f" and {len(records) - 1} more" if len(records) > 1 else ""
+        super().__init__(
+            f"{resource}, record {first.shown}{more}: {first.error}",
+            resource=resource,
+            keys=tuple(record.shown for record in records),
+        )
+        self.resource = resource
+        self.records = records
+
+
+class QuarantineFull(LockstepError):
+    """More records failed than the run's budget allows."""
+
+
+class Held(LockstepError):
+    """Nothing failed: a pause, a window or a signal holds the work, which goes on later where it stopped.
+
+    `seconds`: how long to wait before asking again.
+    """
+
+    def __init__(self, reason: str, *, seconds: float) -> None:
+        super().__init__(reason, seconds=seconds)
+        self.reason = reason
+        self.seconds = seconds
 
 
 class ConflictError(LockstepError):

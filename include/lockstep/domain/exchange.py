@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lockstep.domain.progress import Cursor
+from lockstep.domain.quarantine import Quarantined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Applied:
     already: int = 0
     #: keys of records that are neither what they were nor what they were to become; left untouched
     conflicts: tuple[str, ...] = ()
+    #: records that the server does not take (a validator, a size); left as they were
+    refused: tuple[Quarantined, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

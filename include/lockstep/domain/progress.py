@@ -22,6 +22,10 @@ class KeyRange:
     upper: Cursor | None = None
     #: for people: such as "uid-a… to uid-m…"
     label: str = "all"
+    #: only these keys of the range; None for all of it
+    keys: tuple[Cursor, ...] | None = None
+    #: about how many records it holds; None where nobody counted or sampled
+    estimate: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,8 @@ class Progress:
     read: int = 0
     written: int = 0
     inserted: int = 0
+    #: left as they were, and listed
+    quarantined: int = 0
     done: bool = False
 
 
@@ -58,6 +64,8 @@ class Page:
     cursor: Cursor | None
     #: nothing follows within the range
     last: bool
+    #: bytes that the records took on the wire; 0 where the store does not know
+    size: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

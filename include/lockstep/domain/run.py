@@ -25,6 +25,24 @@ class Caller:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pause:
+    """A person's word that a run is to stop between batches."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What the ledger answers to a heartbeat."""
+
+    #: the ledger's clock
+    now: datetime
+    pause: Pause | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     id: str
     revision: str
@@ -44,6 +62,8 @@ class Run:
     epoch: int = 1
     #: whatever else later steps need: fingerprints, counts (JSON)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    #: who asked it to stop between batches; None while it may go on
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +93,18 @@ class ShardState:
     label: str
     lower: str | None
     upper: str | None
-    #: planned, running, done
+    #: planned, running, held, done
     state: str
     epoch: int
     progress: Progress
+    #: only these keys of the range; None for all of it
+    keys: tuple[str, ...] | None = None
+    #: about how many records it holds; None where nobody counted or sampled
+    estimate: int | None = None
+    #: records a second, of late
+    rate: float | None = None
+    #: what it waits for, in state held
+    held: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,8 @@ class RunStatus(str, Enum):
 
     OPEN = "open"
     APPLIED = "applied"
+    #: applied, but for the records that the ledger lists
+    APPLIED_WITH_QUARANTINE = "applied_with_quarantine"
     ROLLED_BACK = "rolled_back"
     DOWNGRADED = "downgraded"
     #: ended before it changed anything
@@ -52,10 +54,12 @@ EDGES: dict[Status, dict[Status, str]] = {
     },
     Status.APPLIED: {
         Status.ROLLING_BACK: "a downgrade was asked for, and its backup is proven",
+        Status.UPGRADING: "the records in quarantine are tried again, and the backup is proven",
     },
     Status.ROLLING_BACK: {
         Status.ROLLED_BACK: "what was done is undone, and compared with what it was",
         Status.FAILED: "the downgrade failed, or what it left differs from what was there",
+        Status.APPLIED: "trying the records in quarantine again failed, and what it did is undone",
     },
     Status.FAILED: {
         Status.UPGRADING: "a person resumed the run where it stopped",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lockstep.domain.operations.base import Operation
-from lockstep.domain.progress import Fence, KeyRange, Phase, Progress
+from lockstep.domain.progress import Cursor, Fence, KeyRange, Phase, Progress
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.engine.services import Log, Services, Settings
@@ -28,6 +28,11 @@ class StepContext:
     clock: Callable[[], float] = time.monotonic
     _renewed: float = field(default=float("-inf"), init=False)
     _told: float = field(default=float("-inf"), init=False)
+
+    #: places of records that this step passes by: they are in quarantine
+    excluding: tuple[Cursor, ...] = ()
+    #: records that the next batch takes, at most
+    limit: int = 1
 
     @property
     def settings(self) -> Settings:

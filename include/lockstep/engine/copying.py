@@ -21,6 +21,10 @@ from lockstep.engine.reading import AT_ONCE, bodies
 from lockstep.engine.services import Services
 
 
+#: kind of source → records that are read at once where no batch says how many
+PAGES: dict[type, int] = {Table: 5000, Collection: 1000, Prefix: 50}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mapped:
     """What a page of the source becomes; source keys beside, for messages."""
@@ -62,36 +66,28 @@ class Copying:
         store.require_key(resource)
         return store.keys_of(resource)
 
-    def read(self, within: KeyRange, after: Cursor | None) -> Page:
-        """Read the next records of the source; objects with their bodies."""
-        operation, settings = self.operation, self.services.settings
+    def read(
+        self,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int | None = None,
+        excluding: Sequence[Cursor] = (),
+    ) -> Page:
+        """Read the next records of the source, a page that fits memory by default; objects with their bodies."""
+        operation = self.operation
         source = operation.source
+        limit = limit or PAGES[type(source)]
+        more: dict[str, Any] = {"within": within, "after": after, "limit": limit, "excluding": excluding}
         if isinstance(source, Table):
             if self.unit is not None and source.database == operation.target.database:
-                return self.unit.read_locked(
-                    source,
-                    columns=None,
-                    where=operation.where,
-                    within=within,
-                    after=after,
-                    limit=settings.batch_rows,
-                )
+                return self.unit.read_locked(source, columns=None, where=operation.where, **more)
             return self.services.tables(source.database).read(
-                source,
-                columns=None,
-                where=operation.where,
-                within=within,
-                after=after,
-                limit=settings.batch_rows,
+                source, columns=None, where=operation.where, **more
             )
         if isinstance(source, Collection):
-            return self.services.documents(source.database).read(
-                source, where=operation.where, within=within, after=after, limit=settings.batch_documents
-            )
+            return self.services.documents(source.database).read(source, where=operation.where, **more)
         store = self.services.objects(source.database)
-        page = store.read(
-            source, suffix=operation.where or "", within=within, after=after, limit=settings.batch_objects
-        )
+        page = store.read(source, suffix=operation.where or "", **more)
         return Page(
             records=tuple(bodies(store, [info.key for info in page.records])),
             cursor=page.cursor,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
+from lockstep.domain.pacing import Limits, Signal
 from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
 from lockstep.engine.ports import DocumentStore, Ledger, ObjectStore, Sink, TableStore, Vault
 
@@ -28,17 +29,36 @@ class Log(Protocol):
 class Settings:
     """Plain settings of a run; the defaults suit a machine of two cores."""
 
-    #: records that commit together
-    batch_rows: int = 5000
-    batch_documents: int = 1000
-    batch_objects: int = 50
+    #: seconds that a batch aims at
+    batch_seconds: float = 1.0
+    #: at most so many records commit together, whatever the time says
+    batch_rows: int = 50_000
+    batch_documents: int = 5000
+    batch_objects: int = 500
+    #: and at least so many, unless that is more than the most
+    batch_least: int = 10
+    #: bytes that a batch may hold in memory
+    batch_bytes: int = 64 * 1024 * 1024
     #: at most so many shards of one operation
-    shards: int = 2
+    shards: int = 4
     #: and each of at least so many records
-    records_per_shard: int = 20_000
+    rows_per_shard: int = 500_000
+    documents_per_shard: int = 50_000
     objects_per_shard: int = 1000
     #: seconds that a run's lease lasts without renewal
     lease_seconds: float = 120.0
+    #: what a record that cannot be carried does: "fail" ends the upgrade, "quarantine" leaves it as it was
+    bad_records: str = "fail"
+    #: records that one run may leave in quarantine
+    quarantine_budget: int = 100
+    #: when the upgrade may work, such as "01:00-05:00 Asia/Singapore"; empty for always
+    window: str = ""
+    #: how much the run may press on the databases
+    limits: Limits = field(default_factory=Limits)
+    #: seconds that a worker waits in a hold before it is given back
+    patience: float = 20.0
+    #: whether tables are vacuumed while batches update them
+    vacuum: bool = True
     #: what a failed upgrade does: "downgrade" undoes it, "leave" waits for a person
     on_failure: str = "downgrade"
 
@@ -54,6 +74,10 @@ class Services:
     stores: Callable[[Database], Store]
     log: Log
     sinks: tuple[Sink, ...] = ()
+    #: the project's own signals, by name
+    signals: Mapping[str, Signal] = field(default_factory=dict)
+    #: told what a shard came to, from time to time: for whoever shows it live
+    told: Callable[[Mapping[str, Any]], None] = lambda facts: None
     settings: Settings = field(default_factory=Settings)
     #: called with a place's name at each point where a crash would be hardest; tests kill there
     reached: Callable[[str], None] = lambda place: None

@@ -24,7 +24,7 @@ class ByKeyRange(TableHandler):
         store.require_key(operation.table)
         # Ranges are cut over all rows: what `where` selects may change while the shards run.
         return store.plan_ranges(
-            operation.table, where=None, shards=shards, least=services.settings.records_per_shard
+            operation.table, where=None, shards=shards, least=services.settings.rows_per_shard
         )
 
     @abstractmethod

@@ -35,10 +35,10 @@ class CopyHandler:
         if isinstance(source, Table):
             store = services.tables(source.database)
             store.require_key(source)
-            return store.plan_ranges(source, where=None, shards=shards, least=settings.records_per_shard)
+            return store.plan_ranges(source, where=None, shards=shards, least=settings.documents_per_shard)
         if isinstance(source, Collection):
             return services.documents(source.database).plan_ranges(
-                source, where=None, shards=shards, least=settings.records_per_shard
+                source, where=None, shards=shards, least=settings.documents_per_shard
             )
         return services.objects(source.database).plan_ranges(
             source, suffix=operation.where or "", shards=shards, least=settings.objects_per_shard
@@ -90,7 +90,7 @@ def _warn_rounded(context: StepContext, mapped: Mapped) -> None:
 class CopyToTable(TableHandler):
     def batch(self, context: StepContext, operation: Copy, unit: TableUnit, progress: Progress) -> Progress:
         copying = Copying(context.services, operation, unit)
-        page = copying.read(context.within, progress.cursor)
+        page = copying.read(context.within, progress.cursor, context.limit, context.excluding)
         mapped = copying.map(page.records)
         inserted, overwritten = (
             unit.upsert_rows(operation.target, mapped.records)  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ class CopyToCollection(PlainDocumentHandler):
         assert isinstance(operation, Copy)
         store = document_store(context, operation)
         copying = Copying(context.services, operation)
-        page = copying.read(context.within, progress.cursor)
+        page = copying.read(context.within, progress.cursor, context.limit, context.excluding)
         mapped = copying.map(page.records)
         _warn_rounded(context, mapped)
         there = copying.fetch(mapped.records)
@@ -138,7 +138,7 @@ class CopyToPrefix(ObjectHandler):
         assert isinstance(operation, Copy)
         assert isinstance(operation.target, Prefix)
         copying = Copying(context.services, operation)
-        page = copying.read(context.within, progress.cursor)
+        page = copying.read(context.within, progress.cursor, context.limit, context.excluding)
         mapped = copying.map(page.records)
         there = copying.fetch(mapped.records)
         pairs = [(there.get(made.key), made) for made in mapped.records if there.get(made.key) != made]

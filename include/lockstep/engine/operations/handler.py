@@ -44,7 +44,7 @@ class TableHandler(ABC):
 
     def back_batch(self, context: StepContext, done: Done, unit: TableUnit, progress: Progress) -> Progress:
         """Take one more batch back from the journal."""
-        taken = unit.take_back(done.run_id, done.step, limit=context.settings.batch_rows, strict=done.strict)
+        taken = unit.take_back(done.run_id, done.step, limit=context.limit, strict=done.strict)
         if taken.conflicts:
             context.log.warning(
                 f"{len(taken.conflicts)} record(s) were changed since and are left as they are",

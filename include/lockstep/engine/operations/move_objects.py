@@ -42,7 +42,7 @@ class _Moving(ObjectHandler):
             suffix="",
             within=context.within,
             after=progress.cursor,
-            limit=context.settings.batch_objects,
+            limit=context.limit,
         )
         moves = [(info.key, to(info.key)) for info in page.records]
         changing = [(source, target) for source, target in moves if source != target]

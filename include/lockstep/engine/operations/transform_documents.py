@@ -17,7 +17,7 @@ from lockstep.engine.services import Services
 class TransformDocumentsHandler(PlainDocumentHandler):
     def plan(self, services: Services, operation: TransformDocuments, shards: int) -> list[KeyRange]:
         return services.documents(operation.collection.database).plan_ranges(
-            operation.collection, where=None, shards=shards, least=services.settings.records_per_shard
+            operation.collection, where=None, shards=shards, least=services.settings.documents_per_shard
         )
 
     def prepare(self, context: StepContext, progress: Progress) -> Prepared:
@@ -29,7 +29,7 @@ class TransformDocumentsHandler(PlainDocumentHandler):
             where=operation.where,
             within=context.within,
             after=progress.cursor,
-            limit=context.settings.batch_documents,
+            limit=context.limit,
         )
         changes = []
         for document in page.records:

@@ -36,7 +36,7 @@ class TransformObjectsHandler(ObjectHandler):
         operation = context.operation
         assert isinstance(operation, TransformObjects)
         store = object_store(context, operation)
-        limit = context.settings.batch_objects
+        limit = context.limit
         page = store.read(
             operation.prefix,
             suffix=operation.suffix,

@@ -33,7 +33,7 @@ class TransformRowsHandler(ByKeyRange):
             where=None if inverse else operation.where,
             within=within,
             after=progress.cursor,
-            limit=context.settings.batch_rows,
+            limit=context.limit,
         )
         pairs = [(row, call_row(function, row, key, str(table))) for row in page.records]
         written = unit.write_rows(table, pairs, journal=operation.reverse is None) if pairs else 0

@@ -24,7 +24,7 @@ from lockstep.engine.services import Services
 class UpdateDocumentsHandler(DocumentHandler):
     def plan(self, services: Services, operation: UpdateDocuments, shards: int) -> list[KeyRange]:
         return services.documents(operation.collection.database).plan_ranges(
-            operation.collection, where=None, shards=shards, least=services.settings.records_per_shard
+            operation.collection, where=None, shards=shards, least=services.settings.documents_per_shard
         )
 
     def forward(self, context: StepContext, operation: Any) -> Progress:
@@ -39,7 +39,7 @@ class UpdateDocumentsHandler(DocumentHandler):
             where=operation.where,
             within=context.within,
             after=progress.cursor,
-            limit=context.settings.batch_documents,
+            limit=context.limit,
         )
         changes = [Change(key=store.key_text(d["_id"]), before=d, after=None) for d in page.records]
         return Prepared(

@@ -36,7 +36,7 @@ class UpdateMetadataHandler(ObjectHandler):
             suffix=operation.suffix,
             within=context.within,
             after=progress.cursor,
-            limit=context.settings.batch_objects,
+            limit=context.limit,
         )
         pairs = [(info, call_info(operation.function, info, str(operation.prefix))) for info in page.records]
         changed = [(before, after) for before, after in pairs if before != after]

@@ -28,7 +28,7 @@ class UpdateRowsHandler(ByKeyRange):
             where=None if inverse else operation.where,
             within=within,
             after=progress.cursor,
-            limit=context.settings.batch_rows,
+            limit=context.limit,
             journal=operation.reverse is None,
         )
         return replace(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from lockstep.domain.exchange import Applied, BackupPart
+from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import Collection, Everything
 
@@ -29,6 +30,7 @@ class DocumentStore(Protocol):
         within: KeyRange,
         after: Cursor | None,
         limit: int,
+        excluding: Sequence[Cursor] = (),
     ) -> Page:
         """Read the next documents in `_id` order as dicts, BSON types kept."""
 
@@ -43,7 +45,22 @@ class DocumentStore(Protocol):
 
     def fingerprint(self, collection: Collection) -> Fingerprint: ...
 
-    def count(self, collection: Collection, where: Mapping[str, Any] | None = None) -> int: ...
+    def count(
+        self,
+        collection: Collection,
+        where: Mapping[str, Any] | None = None,
+        *,
+        excluding: Sequence[Cursor] = (),
+    ) -> int: ...
+
+    def cursor_of(self, document: Mapping[str, Any]) -> Cursor:
+        """Return a document's place in the order of `_id`, as a page's cursor gives it."""
+
+    def width(self, collection: Collection) -> int | None:
+        """Return about how many bytes a document takes; None for an empty collection."""
+
+    def pressure(self, limits: Limits) -> list[Reading]:
+        """Read the server's signals; one that cannot be read says stop, and why."""
 
     def apply(self, collection: Collection, changes: Sequence[Change]) -> Applied:
         """Write each change whose record still is its `before` (absent for None); idempotent."""

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from lockstep.domain.progress import Fence, KeyRange, Manifest, Progress
-from lockstep.domain.run import BatchEntry, RevisionState, Run, ShardState
+from lockstep.domain.quarantine import Quarantined, QuarantinedRecord
+from lockstep.domain.run import BatchEntry, RevisionState, Run, ShardState, Standing
 from lockstep.domain.status import Status
 from lockstep.engine.ports.sinks import Sink
 
@@ -48,6 +49,9 @@ class LedgerUnit(Protocol):
         on the way to upgrading and applied, and keeps it otherwise.
         """
 
+    def resolve(self, run_id: str, by: str) -> int:
+        """Mark the records that `run_id` left as carried by the run `by`, those that it left again aside."""
+
     def note(self, run_id: str | None, kind: str, detail: Mapping[str, Any]) -> None:
         """Append a history entry that is no status change."""
 
@@ -76,8 +80,26 @@ class Ledger(Protocol):
     def next_epoch(self) -> int:
         """Return a number higher than any before."""
 
-    def heartbeat(self, run_id: str, run_epoch: int, seconds: float) -> None:
-        """Renew the run's lease on the ledger's clock; StaleEpoch where another DAG run has taken over."""
+    def heartbeat(self, run_id: str, run_epoch: int, seconds: float) -> Standing:
+        """Renew the run's lease on the ledger's clock, and say what it is asked to do.
+
+        StaleEpoch where another DAG run has taken over.
+        """
+
+    def pause(self, run_id: str, *, by: str, reason: str) -> Run:
+        """Ask an open run to stop between batches until it is resumed; Refused for one that has ended."""
+
+    def resume(self, run_id: str, *, by: str) -> Run:
+        """Let a paused run go on; one that is not paused is returned as it is."""
+
+    def hold(self, fence: Fence, reason: str) -> None:
+        """Say that a shard waits, and for what; its next claim or save ends that. StaleEpoch if taken over."""
+
+    def quarantine(self, fence: Fence, conn_id: str, resource: str, records: Sequence[Quarantined]) -> None:
+        """List records that a shard leaves as they are; those listed before stay once."""
+
+    def quarantined(self, run_id: str | None = None) -> list[QuarantinedRecord]:
+        """Return the records that a run left as they were; without a run, all that still wait."""
 
     def lease_age(self, run_id: str) -> float | None:
         """Return seconds since the lease ran out (negative: still held), or None if never taken."""
@@ -91,8 +113,11 @@ class Ledger(Protocol):
     def claim(self, run_id: str, phase: str, step: int, shard: int, holder: str) -> tuple[Fence, ShardState]:
         """Take a shard over with a new epoch."""
 
-    def save(self, fence: Fence, progress: Progress) -> None:
-        """Set a shard's progress (state done where it says so); StaleEpoch if it was taken over."""
+    def save(self, fence: Fence, progress: Progress, *, rate: float | None = None) -> None:
+        """Set a shard's progress (state done where it says so); StaleEpoch if it was taken over.
+
+        rate: records a second of late, for the estimate of when it ends.
+        """
 
     def win_batch(self, fence: Fence, entry: BatchEntry) -> None:
         """Insert a batch's row; StaleEpoch if the shard was taken over or the row is there."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from lockstep.domain.exchange import Applied, BackupPart
 from lockstep.domain.objects import ObjectInfo, StoredObject
+from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import Everything, Prefix
 
@@ -19,7 +20,14 @@ class ObjectStore(Protocol):
     def plan_ranges(self, prefix: Prefix, *, suffix: str, shards: int, least: int) -> list[KeyRange]: ...
 
     def read(
-        self, prefix: Prefix, *, suffix: str, within: KeyRange, after: Cursor | None, limit: int
+        self,
+        prefix: Prefix,
+        *,
+        suffix: str,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+        excluding: Sequence[Cursor] = (),
     ) -> Page:
         """Read the next objects' ObjectInfo in key order (content type, metadata and tags included)."""
 
@@ -30,7 +38,13 @@ class ObjectStore(Protocol):
     def fingerprint(self, prefix: Prefix) -> Fingerprint:
         """Of keys, bodies (SHA-256), content types, metadata and tags."""
 
-    def count(self, prefix: Prefix, suffix: str = "") -> int: ...
+    def count(self, prefix: Prefix, suffix: str = "", *, excluding: Sequence[Cursor] = ()) -> int: ...
+
+    def cursor_of(self, key: str) -> Cursor:
+        """Return an object's place in the key order, as a page's cursor gives it."""
+
+    def pressure(self, limits: Limits) -> list[Reading]:
+        """Say slow after a SlowDown answer of the last minute, and stop after several; what was read otherwise."""
 
     def stage(
         self, area: str, objects: Sequence[tuple[StoredObject | None, StoredObject | None]]

@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from lockstep.domain.exchange import BackupPart, Swept, TakenBack
+from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
+from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Everything, Table
 
 
@@ -40,8 +42,9 @@ class TableUnit(Protocol):
         after: Cursor | None,
         limit: int,
         journal: bool,
+        excluding: Sequence[Cursor] = (),
     ) -> Swept:
-        """Update the next `limit` rows in key order by SQL expressions."""
+        """Update the next `limit` rows in key order by SQL expressions, those with keys in `excluding` left out."""
 
     def read_locked(
         self,
@@ -52,6 +55,7 @@ class TableUnit(Protocol):
         within: KeyRange,
         after: Cursor | None,
         limit: int,
+        excluding: Sequence[Cursor] = (),
     ) -> Page:
         """Read the next rows in key order as dicts (key columns included), locked until the commit."""
 
@@ -86,8 +90,14 @@ class TableUnit(Protocol):
     def fetch(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the rows that have the keys of these, whole, as this transaction sees them."""
 
-    def count(self, table: Table, where: str | None = None) -> int:
+    def count(self, table: Table, where: str | None = None, *, excluding: Sequence[Cursor] = ()) -> int:
         """Count rows as this transaction sees them."""
+
+    def cursor_of(self, table: Table, row: Mapping[str, Any]) -> Cursor:
+        """Return a row's place in the key order, as a page's cursor gives it."""
+
+    def quarantine(self, records: Sequence[Quarantined]) -> None:
+        """List records that this step leaves as they are; committed with the batch that passes them by."""
 
     def fingerprint(self, table: Table) -> Fingerprint:
         """Fingerprint a table as this transaction sees it."""
@@ -123,6 +133,7 @@ class TableStore(Protocol):
         within: KeyRange,
         after: Cursor | None,
         limit: int,
+        excluding: Sequence[Cursor] = (),
     ) -> Page:
         """Read the next rows in key order as dicts."""
 
@@ -135,7 +146,21 @@ class TableStore(Protocol):
     def fingerprint(self, touched: Table | Everything) -> dict[str, Fingerprint]:
         """Fingerprint a table, or every table of the database, by slug, from one snapshot."""
 
-    def count(self, table: Table, where: str | None = None) -> int: ...
+    def count(self, table: Table, where: str | None = None, *, excluding: Sequence[Cursor] = ()) -> int: ...
+
+    def width(self, table: Table) -> int | None:
+        """Return about how many bytes a row takes, from statistics or size; None for an empty table."""
+
+    def quarantined(
+        self, run_id: str, phase: str, step: int | None = None
+    ) -> list[tuple[int, int, Quarantined]]:
+        """Return what the units of a run listed, as (step, shard, record)."""
+
+    def pressure(self, limits: Limits) -> list[Reading]:
+        """Read the server's signals; one that this role may not read says stop, and how to grant it."""
+
+    def vacuum(self, table: Table) -> bool:
+        """Let the space of dead rows be used again; False where somebody else does, or the role may not."""
 
     def claim(self, fence: Fence) -> Progress:
         """Take over (or make) the checkpoint of the fence's shard; StaleEpoch if a later one has it."""
