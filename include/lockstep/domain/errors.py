@@ -9,7 +9,8 @@ LockstepError
 ├── Refused                     asked for something that must not be done now; nothing was changed
 ├── DataError                   a record that cannot be carried: not worth a retry
 │   ├── RecordError             the same, with the record's key
-│   └── BadRecords              several of them, each with its place in the key order
+│   ├── BadRecords              several of them, each with its place in the key order
+│   └── ValueRefused            a value that the server does not take, of some record of the batch
 ├── QuarantineFull              more records failed than the run's budget allows
 ├── Held                        nothing failed: the work waits, and goes on later
 ├── ConflictError               a record is neither what it was nor what it was to become
@@ -21,6 +22,7 @@ LockstepError
 ├── UndoFailed                  what was done could not be undone exactly
 ├── Unsupported                 this server lacks what the operation needs
 └── Unavailable                 a server did not answer: worth a retry
+    └── LockTimeout             a lock was not to be had: the whole transaction gave way
 """
 
 from __future__ import annotations
@@ -117,6 +119,10 @@ class RecordError(DataError):
         self.problem = problem
 
 
+class ValueRefused(DataError):
+    """The server does not take a value: some record of the batch is to blame, and it does not say which."""
+
+
 class BadRecords(DataError):
     """Records that cannot be carried, each known by its place in the key order."""
 
@@ -144,8 +150,14 @@ class Held(LockstepError):
 
     def __init__(self, reason: str, *, seconds: float) -> None:
         super().__init__(reason, seconds=seconds)
-        self.reason = reason
-        self.seconds = seconds
+
+    @property
+    def reason(self) -> str:
+        return self.message
+
+    @property
+    def seconds(self) -> float:
+        return float(self.fields["seconds"])
 
 
 class ConflictError(LockstepError):
@@ -195,3 +207,7 @@ class Unavailable(LockstepError):
     """A server did not answer, or lost what it was doing."""
 
     transient = True
+
+
+class LockTimeout(Unavailable):
+    """A lock was not to be had in time; the error names who holds it."""

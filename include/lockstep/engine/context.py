@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from lockstep.domain.errors import BadRecords, QuarantineFull
 from lockstep.domain.operations.base import Operation
 from lockstep.domain.progress import Cursor, Fence, KeyRange, Phase, Progress
+from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
+from lockstep.engine.pacing import Pacer
 from lockstep.engine.services import Log, Services, Settings
+from lockstep.engine.telling import Teller
 
 
 @dataclass(kw_only=True)
@@ -26,13 +30,16 @@ class StepContext:
     fence: Fence
     within: KeyRange
     clock: Callable[[], float] = time.monotonic
-    _renewed: float = field(default=float("-inf"), init=False)
-    _told: float = field(default=float("-inf"), init=False)
-
     #: places of records that this step passes by: they are in quarantine
     excluding: tuple[Cursor, ...] = ()
     #: records that the next batch takes, at most
     limit: int = 1
+    #: records of the whole step, about; None where nobody counted or sampled
+    expected: int | None = None
+    #: records that this shard left as they are
+    quarantined: int = 0
+    _pacer: Pacer | None = field(default=None, init=False)
+    _teller: Teller | None = field(default=None, init=False)
 
     @property
     def settings(self) -> Settings:
@@ -49,20 +56,79 @@ class StepContext:
             self.step - 1
         ]
 
+    @property
+    def pacer(self) -> Pacer:
+        if self._pacer is None:
+            self._pacer = Pacer(
+                self.services, self.run, self.fence, self.revision.databases, clock=self.clock
+            )
+        return self._pacer
+
     def alive(self) -> None:
-        """Renew the run's lease, at most once in a third of its length; StaleEpoch if it was taken over."""
-        now = self.clock()
-        if now - self._renewed >= self.settings.lease_seconds / 3:
-            self.services.ledger.heartbeat(self.run.id, self.run.epoch, self.settings.lease_seconds)
-            self._renewed = now
+        """Renew the run's lease, about once a second; StaleEpoch if it was taken over, Held if it is paused."""
+        self.pacer.stand()
+
+    def pace(self, took: float = 0.0) -> None:
+        """Wait until nothing speaks against another batch; Held where that takes long.
+
+        `took`: seconds of the batch before; where a signal says slow, as many are waited.
+        """
+        self.pacer.wait(took)
 
     def tell(self, progress: Progress, doing: str) -> None:
-        """Log progress, at most every five seconds and when done."""
-        now = self.clock()
-        if progress.done or now - self._told >= 5:
-            self.log.info(
-                f"{doing}: {progress.read} record(s) read, {progress.written} written"
-                + (", done" if progress.done else ""),
-                batches=progress.batches,
+        """Say how far the shard is in the log and to whoever shows it live, at a gentle pace."""
+        if self._teller is None:
+            self._teller = Teller(self.services, self.fence, self.within, clock=self.clock)
+        self._teller.tell(progress, doing)
+
+    @property
+    def rate(self) -> float | None:
+        """Records a second of late; None before that can be said."""
+        return self._teller.rate if self._teller else None
+
+    @property
+    def quarantines(self) -> bool:
+        """Whether a record that cannot be carried is left as it is, and listed."""
+        return self.settings.bad_records == "quarantine" and self.phase == "upgrade"
+
+    def leave(self, problem: BadRecords) -> None:
+        """Leave records as they are: listed in the ledger at once, passed by from now on.
+
+        They are listed before the batch commits that passes them by. After a crash between the two they stay
+        left, so that no record can be both listed and changed. Raises `problem` under the policy `fail`, and
+        QuarantineFull where that is more than the run's budget.
+        """
+        if not self.refuse(problem.resource, problem.records):
+            raise problem
+
+    def refuse(self, resource: str, records: Sequence[Quarantined]) -> int:
+        """The same for records that the server did not take while others of the batch were written.
+
+        Returns how many of them were not listed before.
+        """
+        if records and not self.quarantines:
+            raise BadRecords(resource=resource, records=tuple(records))
+        new = [record for record in records if record.key not in self.excluding]
+        if not new:
+            return 0
+        self._refuse_too_many(resource, new)
+        target = self.operation.writes[0]
+        self.services.ledger.quarantine(self.fence, target.database.conn_id, target.slug, new)
+        for record in new:
+            self.log.warning(f"{resource}, record {record.shown} is left as it is: {record.error}")
+        self.excluding = (*self.excluding, *(record.key for record in new))
+        self.quarantined += len(new)
+        return len(new)
+
+    def _refuse_too_many(self, resource: str, new: Sequence[Quarantined]) -> None:
+        budget = self.settings.quarantine_budget
+        listed = len(self.services.ledger.quarantined(self.run.id))
+        if listed + len(new) > budget:
+            raise QuarantineFull(
+                f"{resource}, record {new[0].shown}: {new[0].error} {listed} record(s) of run {self.run.id} are in "
+                f"quarantine already, {len(new)} more would be, and its budget is {budget}. Mend the revision or "
+                "the data, or trigger it with a larger quarantine_budget.",
+                run=self.run.id,
+                keys=tuple(record.shown for record in new),
+                budget=budget,
             )
-            self._told = now

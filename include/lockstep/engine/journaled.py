@@ -12,10 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from lockstep.domain.errors import BackupNotProven, ConflictError
+from lockstep.domain.errors import BackupNotProven, BadRecords, ConflictError
 from lockstep.domain.progress import Change, Progress
+from lockstep.domain.resources import Mongo
 from lockstep.domain.run import BatchEntry
+from lockstep.domain.sizing import Bounds, Sizer
+from lockstep.engine.ahead import Ahead
 from lockstep.engine.context import StepContext
+
+#: records of a first batch
+START_DOCUMENTS = 200
+START_OBJECTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +32,18 @@ class Prepared:
     changes: Sequence[Change]
     #: how far the shard is once it is written; `batches` is counted by the driver
     progress: Progress
+    #: bytes that were read; 0 where nobody knows
+    size: int = 0
 
 
 class Journaled(Protocol):
     """How one operation prepares and writes its batches."""
 
-    def prepare(self, context: StepContext, progress: Progress) -> Prepared: ...
+    #: whether a batch may be prepared before the one before it is written: it must not read what that writes
+    overlaps: bool
+
+    def prepare(self, context: StepContext, progress: Progress) -> Prepared:
+        """Read and compute the next batch of `context.limit` records; BadRecords names those that cannot be."""
 
     def write(self, context: StepContext, changes: Sequence[Change]) -> Sequence[Change]:
         """Write the changes, idempotently; return them with after-images that only the server knew."""
@@ -41,23 +54,55 @@ class Journaled(Protocol):
 
 
 def run_journaled(context: StepContext, work: Journaled, progress: Progress, doing: str) -> Progress:
-    """Finish what an earlier attempt journaled, then do batch after batch until done."""
+    """Finish what an earlier attempt journaled, then do batch after batch until done.
+
+    The next batch is read and computed while the one before is journaled and written, where the verb allows.
+    """
     progress = _replay(context, work, progress)
-    while not progress.done:
-        context.alive()
-        prepared = work.prepare(context, progress)
-        after = replace(prepared.progress, batches=progress.batches + 1)
-        if prepared.changes:
-            entry = journal(context, work.pack(context, prepared.changes), after)
-            context.services.reached("batch journaled")
-            _write(context, work, entry, prepared.changes)
-        else:
-            context.services.ledger.save(context.fence, after)
-        context.services.reached("batch committed")
-        progress = after
-        context.tell(progress, doing)
-    context.services.ledger.save(context.fence, progress)
+    sizer = _sizer(context)
+    took = 0.0
+    with Ahead(context, work.prepare, work.overlaps) as ahead:
+        while not progress.done:
+            context.pace(took)
+            context.limit = sizer.size
+            began = context.clock()
+            try:
+                prepared = ahead.take(progress)
+            except BadRecords as problem:
+                context.leave(problem)
+                continue
+            after = replace(prepared.progress, batches=progress.batches + 1, quarantined=context.quarantined)
+            ahead.start(after)
+            read = after.read - progress.read
+            progress = _commit(context, work, prepared.changes, after)
+            context.services.reached("batch committed")
+            took = context.clock() - began
+            sizer.observe(read, took, prepared.size)
+            context.tell(progress, doing)
+    context.services.ledger.save(context.fence, progress, rate=context.rate)
     return progress
+
+
+def _commit(context: StepContext, work: Journaled, changes: Sequence[Change], after: Progress) -> Progress:
+    """Journal a batch and write it; return how far the shard then is."""
+    if not changes:
+        context.services.ledger.save(context.fence, after, rate=context.rate)
+        return after
+    entry = journal(context, work.pack(context, changes), after)
+    context.services.reached("batch journaled")
+    return _write(context, work, entry, changes)
+
+
+def _sizer(context: StepContext) -> Sizer:
+    settings = context.settings
+    documents = isinstance(context.operation.database, Mongo)
+    bounds = Bounds(
+        seconds=settings.batch_seconds,
+        least=settings.batch_least,
+        most=settings.batch_documents if documents else settings.batch_objects,
+        size=settings.batch_bytes,
+    )
+    return Sizer(bounds, start=START_DOCUMENTS if documents else START_OBJECTS)
 
 
 def journal(context: StepContext, packed: bytes, after: Progress) -> BatchEntry:
@@ -103,12 +148,11 @@ def _replay(context: StepContext, work: Journaled, progress: Progress) -> Progre
         context.log.warning(
             f"batch {entry.batch} was journaled by an attempt that ended; writing what is missing of it"
         )
-        _write(context, work, entry, work.unpack(context, images(context, entry)))
-        progress = entry.progress
+        progress = _write(context, work, entry, work.unpack(context, images(context, entry)))
     return progress
 
 
-def _write(context: StepContext, work: Journaled, entry: BatchEntry, changes: Sequence[Change]) -> None:
+def _write(context: StepContext, work: Journaled, entry: BatchEntry, changes: Sequence[Change]) -> Progress:
     known = work.write(context, changes)
     context.services.reached("batch written")
     if known is not changes:
@@ -116,7 +160,14 @@ def _write(context: StepContext, work: Journaled, entry: BatchEntry, changes: Se
         path = f"{entry.path}.done"
         context.services.vault.put(path, packed)
         entry = replace(entry, path=path, sha256=hashlib.sha256(packed).hexdigest())
-    context.services.ledger.close_batch(context.fence, entry, "applied")
+    # Known only now: what the server did not take is neither written nor journaled as written.
+    progress = replace(
+        entry.progress,
+        quarantined=context.quarantined,
+        written=entry.progress.written - (len(changes) - len(known)),
+    )
+    context.services.ledger.close_batch(context.fence, replace(entry, progress=progress), "applied")
+    return progress
 
 
 def refuse_conflicts(resource: str, conflicts: tuple[str, ...], doing: str) -> None:

@@ -1,44 +1,173 @@
 """The two drivers of PostgreSQL work: batch by batch, or all of it in one transaction.
 
 A TableBatch does one batch inside a unit and says how far the shard then is. The unit commits the batch
-and that progress together, so a crash repeats nothing and skips nothing.
+and that progress together, so a crash repeats nothing and skips nothing, whatever size the batches have.
 """
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from lockstep.domain.errors import BadRecords, DataError, LockTimeout
 from lockstep.domain.progress import Progress
+from lockstep.domain.resources import Table
+from lockstep.domain.sizing import Bounds, Sizer
 from lockstep.engine.context import StepContext
+from lockstep.engine.hunting import Hunt, NextRecord, culprit, is_for_a_record
 from lockstep.engine.ports import TableStore, TableUnit
+from lockstep.engine.vacuuming import Vacuuming
 
 #: (context, unit, progress so far) → progress after one more batch
 TableBatch = Callable[[StepContext, TableUnit, Progress], Progress]
 
+#: records of a first batch: little is lost if they are slow, and the next ones grow
+START = 1000
+#: records that one step takes at once inside a transaction of several steps: time does not matter there
+INSIDE = 10_000
+#: seconds between two attempts to get a lock, at most, and seconds after which it is given up for this try
+BETWEEN_ATTEMPTS = 5.0
+LOCK_PATIENCE = 600.0
+#: seconds between two words to the ledger; the checkpoint says more, and is the one to believe
+SAVE_EVERY = 1.0
 
-def run_batches(context: StepContext, store: TableStore, batch: TableBatch, doing: str) -> Progress:
+
+@dataclass(frozen=True, kw_only=True)
+class Paged:
+    """What is known of a verb that goes through a table's rows by key."""
+
+    #: the table that is written, to vacuum it now and then
+    table: Table
+    #: names the next record, when a batch of one fails
+    next_record: NextRecord
+
+
+def run_batches(
+    context: StepContext, store: TableStore, batch: TableBatch, doing: str, paged: Paged | None = None
+) -> Progress:
     """Do batch after batch, each in a transaction of its own with its checkpoint, until done."""
     progress = store.claim(context.fence)
-    while not progress.done:
-        context.alive()
-        with store.unit(context.fence) as unit:
-            context.services.reached("batch opened")
-            after = batch(context, unit, progress)
+    return _Batches(context, store, batch, doing, paged).run(progress)
+
+
+class _Batches:
+    """The batches of one shard."""
+
+    def __init__(
+        self, context: StepContext, store: TableStore, batch: TableBatch, doing: str, paged: Paged | None
+    ) -> None:
+        self.context = context
+        self.store = store
+        self.batch = batch
+        self.doing = doing
+        self.paged = paged
+        self.sizer = sizer_of(context, store.width(paged.table) if paged else None)
+        self.hunt = Hunt()
+        self.vacuuming = Vacuuming(context, store, paged.table if paged else None)
+        self.saved = float("-inf")
+        self.took = 0.0
+        self.waited = 0.0
+
+    def run(self, progress: Progress) -> Progress:
+        context = self.context
+        while not progress.done:
+            context.pace(self.took)
+            context.limit = self.hunt.limit(self.sizer.size)
+            began = context.clock()
+            try:
+                after = self.once(progress)
+            except BadRecords as problem:
+                context.leave(problem)
+                continue
+            except LockTimeout as problem:
+                self.give_way(problem)
+                continue
+            except DataError as problem:
+                self.split(progress, problem)
+                continue
+            self.took, self.waited = context.clock() - began, 0.0
+            context.services.reached("batch committed")
+            self.learn(after.read - progress.read)
+            progress = after
+            self.say(progress)
+            self.vacuuming.after(progress.written)
+        context.services.ledger.save(context.fence, progress, rate=context.rate)
+        return progress
+
+    def once(self, progress: Progress) -> Progress:
+        """Do one batch in one transaction."""
+        with self.store.unit(self.context.fence) as unit:
+            self.context.services.reached("batch opened")
+            after = self.batch(self.context, unit, progress)
+            after = replace(after, quarantined=self.context.quarantined)
             unit.advance(after)
-            context.services.reached("batch written")
-        context.services.reached("batch committed")
-        progress = after
-        context.services.ledger.save(context.fence, progress)
-        context.tell(progress, doing)
-    context.services.ledger.save(context.fence, progress)
-    return progress
+            self.context.services.reached("batch written")
+        return after
+
+    def split(self, progress: Progress, problem: DataError) -> None:
+        """Halve a batch that failed for a record's sake; name the record once it is alone."""
+        if self.paged is None or not is_for_a_record(problem):
+            raise problem
+        tried = self.context.limit
+        if not self.hunt.failed(tried):
+            if self.hunt.splits == 0:
+                self.context.log.warning(f"a batch of {tried} failed and is split: {problem}")
+            return
+        splits = self.hunt.found()
+        self.context.leave(culprit(self.context, progress, problem, self.paged.next_record, splits))
+
+    def learn(self, records: int) -> None:
+        """Let the next batch have the size that this one's time speaks for."""
+        if self.hunt.suspects is None:
+            self.sizer.observe(records, self.took)
+        else:
+            self.hunt.passed(self.context.limit)
+
+    def say(self, progress: Progress) -> None:
+        context = self.context
+        context.tell(progress, self.doing)
+        now = context.clock()
+        if now - self.saved >= SAVE_EVERY and not progress.done:
+            context.services.ledger.save(context.fence, progress, rate=context.rate)
+            self.saved = now
+
+    def give_way(self, problem: LockTimeout) -> None:
+        """Wait a moment for a lock, with nothing held, so that nobody queues behind this."""
+        self.waited = give_way(self.context, problem, self.waited)
+
+
+def give_way(context: StepContext, problem: LockTimeout, waited: float) -> float:
+    """Log who holds a lock and wait a moment; raise once it was waited for long enough. Return seconds waited."""
+    if waited >= LOCK_PATIENCE:
+        raise problem
+    pause = random.uniform(0.3, 1.0) * min(BETWEEN_ATTEMPTS, 1.0 + waited)  # noqa: S311 - jitter
+    context.log.warning(f"{problem} Trying again in {pause:.1f} s.")
+    time.sleep(pause)
+    context.alive()
+    return waited + pause + float(problem.fields.get("lock_timeout", 0.0))
+
+
+def sizer_of(context: StepContext, width: int | None) -> Sizer:
+    """Return what sizes the batches of rows; `width`: bytes of a row."""
+    settings = context.settings
+    bounds = Bounds(
+        seconds=settings.batch_seconds,
+        least=settings.batch_least,
+        most=settings.batch_rows,
+        size=settings.batch_bytes,
+    )
+    return Sizer(bounds, start=START, width=width)
 
 
 def run_inside(context: StepContext, unit: TableUnit, batch: TableBatch) -> Progress:
     """Do batch after batch inside one unit, until done: for a revision that is one transaction."""
     progress = Progress()
     unit.step = context.step
+    context.limit = min(context.settings.batch_rows, INSIDE)
     while not progress.done:
+        # Held ends the transaction too: it cannot wait for a person with its locks held.
         context.alive()
         progress = batch(context, unit, progress)
     return progress

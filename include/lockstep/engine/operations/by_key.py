@@ -5,15 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+from lockstep.domain.errors import DataError
 from lockstep.domain.operations.transform_rows import TransformRows
 from lockstep.domain.operations.update_rows import UpdateRows
-from lockstep.domain.progress import KeyRange, Progress
+from lockstep.domain.progress import Cursor, KeyRange, Progress
 from lockstep.engine.context import StepContext
 from lockstep.engine.done import Done
 from lockstep.engine.operations.handler import TableHandler, in_sequence
 from lockstep.engine.ports import TableUnit
 from lockstep.engine.services import Services
-from lockstep.engine.tables import TableBatch
+from lockstep.engine.tables import Paged, TableBatch
 
 
 class ByKeyRange(TableHandler):
@@ -40,6 +41,30 @@ class ByKeyRange(TableHandler):
     ) -> Progress:
         """Do the next batch of a range: forward, or by the inverse and without a journal."""
 
+    def paged(self, context: StepContext, operation: Any) -> Paged:
+        return Paged(table=operation.table, next_record=self._next_record)
+
+    def _next_record(self, context: StepContext, progress: Progress) -> tuple[Cursor, str]:
+        operation = context.operation
+        assert isinstance(operation, (TransformRows, UpdateRows))
+        store = context.services.tables(operation.table.database)
+        key = store.keys_of(operation.table)
+        page = store.read(
+            operation.table,
+            columns=key,
+            where=operation.where,
+            within=context.within,
+            after=progress.cursor,
+            limit=1,
+            excluding=context.excluding,
+        )
+        if page.cursor is None or not page.records:
+            raise DataError(
+                f"{operation.table}: the record that a batch failed on is gone. Clear the task to go on.",
+                table=operation.table.slug,
+            )
+        return page.cursor, ", ".join(str(page.records[0][column]) for column in key)
+
     def batch(self, context: StepContext, operation: Any, unit: TableUnit, progress: Progress) -> Progress:
         return self.sweep(context, operation, unit, progress, context.within, inverse=False)
 
@@ -61,7 +86,7 @@ def covered(done: Done) -> list[KeyRange]:
     found = []
     for shard in done.shards:
         if shard.progress.done:
-            found.append(KeyRange(lower=shard.lower, upper=shard.upper))
+            found.append(KeyRange(lower=shard.lower, upper=shard.upper, keys=shard.keys))
         elif shard.progress.cursor is not None:
-            found.append(KeyRange(lower=shard.lower, upper=shard.progress.cursor))
+            found.append(KeyRange(lower=shard.lower, upper=shard.progress.cursor, keys=shard.keys))
     return found

@@ -17,7 +17,7 @@ from lockstep.engine.done import Done
 from lockstep.engine.journaled import images, refuse_conflicts
 from lockstep.engine.ports import DocumentStore, ObjectStore, TableStore, TableUnit
 from lockstep.engine.services import Services
-from lockstep.engine.tables import TableBatch, run_batches
+from lockstep.engine.tables import Paged, TableBatch, run_batches
 
 WHOLE = [KeyRange()]
 
@@ -37,6 +37,10 @@ class TableHandler(ABC):
 
     def plan(self, services: Services, operation: Any, shards: int) -> list[KeyRange]:
         return WHOLE
+
+    def paged(self, context: StepContext, operation: Any) -> Paged | None:
+        """Return what a verb that goes through rows by key says of itself; None for every other."""
+        return None
 
     @abstractmethod
     def batch(self, context: StepContext, operation: Any, unit: TableUnit, progress: Progress) -> Progress:
@@ -60,7 +64,9 @@ class TableHandler(ABC):
 
     def forward(self, context: StepContext, operation: Any) -> Progress:
         store = table_store(context, operation)
-        return run_batches(context, store, self.as_batch(operation), operation.title)
+        return run_batches(
+            context, store, self.as_batch(operation), operation.title, self.paged(context, operation)
+        )
 
     def back(self, context: StepContext, done: Done) -> Progress:
         store = table_store(context, done.operation)
@@ -75,6 +81,9 @@ class TableHandler(ABC):
 
 class JournaledHandler(ABC):
     """A verb whose effect is in MongoDB or S3: its way back is the journal, newest batch first."""
+
+    #: whether a batch may be prepared before the one before it is written: it must not read what that writes
+    overlaps = False
 
     def plan(self, services: Services, operation: Any, shards: int) -> list[KeyRange]:
         return WHOLE
@@ -96,7 +105,7 @@ class JournaledHandler(ABC):
         for entry in reversed(ledger.batches(done.run_id, phase, done.step)):
             if entry.state == "undone":
                 continue
-            context.alive()
+            context.pace()
             restored, conflicts = self.put_back(context, done, self.swapped(context, done, entry))
             if done.strict:
                 refuse_conflicts(str(done.operation.writes[0]), conflicts, "taking it back")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from lockstep.domain.errors import DataError, LockstepError, Refused, Unavailable, Unsupported
+from lockstep.domain.errors import DataError, LockstepError, Refused, Unavailable, Unsupported, ValueRefused
 from lockstep.stores.postgres.text import shortened
 
 #: libpq gives no SQLSTATE for a connection that was never made, so its words decide
@@ -20,6 +20,8 @@ _NOT_MENDED_BY_WAITING = re.compile(
 )
 #: classes of SQLSTATE that a later attempt may not meet: connection, resources, intervention, rollback
 _TRANSIENT_CLASSES = ("08", "53", "57", "40", "58")
+#: classes of SQLSTATE that some row is to blame for: data, integrity, a check option, RAISE of a trigger
+_VALUE_CLASSES = ("22", "23", "44", "P0")
 #: lock timeout, idle in transaction too long, read-only (a failover in progress)
 _TRANSIENT_STATES = ("55P03", "25P03", "25006")
 
@@ -65,8 +67,14 @@ def error_of(problem: psycopg.Error, address: Address, statement: str | None = N
         )
     if state.startswith(("28", "3D")):
         return Refused(f"{where}: {said}. Mend the Airflow connection {address.conn_id!r}.", **fields)
-    kind = Unsupported if state == "0A000" else DataError
+    kind = _kind(state)
     return kind(f"{where}: {said}{doing}. Nothing of this transaction was written.", **fields)
+
+
+def _kind(state: str) -> type[LockstepError]:
+    if state == "0A000":
+        return Unsupported
+    return ValueRefused if state.startswith(_VALUE_CLASSES) else DataError
 
 
 def said_by_server(problem: psycopg.Error) -> str:
