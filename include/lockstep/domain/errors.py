@@ -210,4 +210,4 @@ class Unavailable(LockstepError):
 
 
 class LockTimeout(Unavailable):
-    """A lock was not to be had in time; the error names who holds it."""
+    """A lock was not to be had: the whole transaction gave way, so that nobody queues behind it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, Union
+from typing import Literal
 
 Verdict = Literal["go", "slow", "stop"]
 
@@ -43,7 +43,7 @@ class Limits:
 
 #: A user's own signal, of `include/signals.py`: None or "go" to go on, "slow", or "stop"; or with the reason,
 #: as ("stop", "the nightly import runs"). One that raises means stop.
-Answer = Union[None, Verdict, tuple[Verdict, str]]
+Answer = Verdict | tuple[Verdict, str] | None
 Signal = Callable[[], Answer]
 
 

@@ -63,6 +63,9 @@ class Window:
     text: str = ""
     spans: tuple[Span, ...] = ()
 
+    def __str__(self) -> str:
+        return self.text or "always"
+
     @classmethod
     def parse(cls, text: str) -> Window:
         """Read "days hh:mm-hh:mm zone", and more of them behind commas; Refused says which part is wrong.

@@ -20,7 +20,6 @@ from lockstep.engine.ports import TableUnit
 from lockstep.engine.reading import AT_ONCE, bodies
 from lockstep.engine.services import Services
 
-
 #: kind of source → records that are read at once where no batch says how many
 PAGES: dict[type, int] = {Table: 5000, Collection: 1000, Prefix: 50}
 

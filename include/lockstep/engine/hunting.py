@@ -58,5 +58,7 @@ def culprit(
     resource = str(context.operation.writes[0])
     key, shown = next_record(context, progress)
     said = problem.problem if isinstance(problem, RecordError) else problem.message
-    context.log.warning(f"{resource}, record {shown}: found alone after {splits} split(s) of the batch: {said}")
+    context.log.warning(
+        f"{resource}, record {shown}: found alone after {splits} split(s) of the batch: {said}"
+    )
     return BadRecords(resource=resource, records=(Quarantined(key=key, shown=shown, error=said),))

@@ -30,6 +30,8 @@ class Vacuuming:
         try:
             self._store.vacuum(self._table)
         except LockstepError as problem:
-            self._context.log.warning(f"{self._table} could not be vacuumed, which costs space only: {problem}")
+            self._context.log.warning(
+                f"{self._table} could not be vacuumed, which costs space only: {problem}"
+            )
             self._table = None
         self._written = written

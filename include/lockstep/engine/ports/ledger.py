@@ -101,6 +101,12 @@ class Ledger(Protocol):
     def quarantined(self, run_id: str | None = None) -> list[QuarantinedRecord]:
         """Return the records that a run left as they were; without a run, all that still wait."""
 
+    def silent(self, run_id: str) -> bool:
+        """Whether a worker of the run has let the lease run out while it worked, on the ledger's clock.
+
+        One whose shards wait, or that is between two tasks, is not silent.
+        """
+
     def lease_age(self, run_id: str) -> float | None:
         """Return seconds since the lease ran out (negative: still held), or None if never taken."""
 

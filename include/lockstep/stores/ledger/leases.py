@@ -6,8 +6,11 @@ import os
 import socket
 
 from lockstep.domain.errors import StaleEpoch
+from lockstep.domain.run import Standing
 from lockstep.stores.ledger import runs
 from lockstep.stores.ledger.connect import Db
+from lockstep.stores.ledger.plain import utc
+from lockstep.stores.ledger.rows import pause_of
 
 # The lease, renewed where the run's epoch is still ours. FOR SHARE waits for a takeover that is committing.
 _RENEW = """
@@ -20,6 +23,16 @@ _RENEW = """
     ON CONFLICT (run_id) DO UPDATE SET
         epoch = excluded.epoch, holder = excluded.holder,
         renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
+    RETURNING renewed_at
+"""
+# What the run is asked to do.
+_PAUSE = "SELECT pause_by, pause_reason, paused_at FROM _migration_runs WHERE id = %s"
+# Whether somebody worked on the run, and has fallen silent for longer than the lease.
+_SILENT = """
+    SELECT l.expires_at < clock_timestamp() AND EXISTS (
+        SELECT FROM _migration_shards s WHERE s.run_id = l.run_id AND s.state = 'running'
+    ) AS silent
+    FROM _migration_leases l WHERE l.run_id = %s
 """
 # Seconds since the lease ran out.
 _AGE = """
@@ -30,10 +43,11 @@ _AGE = """
 _NEXT_EPOCH = "SELECT nextval('_migration_epoch') AS epoch"
 
 
-def heartbeat(db: Db, run_id: str, run_epoch: int, seconds: float) -> None:
+def heartbeat(db: Db, run_id: str, run_epoch: int, seconds: float) -> Standing:
     """Renew the lease for `seconds`; StaleEpoch, saying by whom, where the run was taken over."""
     values = {"run": run_id, "epoch": run_epoch, "seconds": seconds, "holder": holder()}
-    if db.execute(_RENEW, values).rowcount == 0:
+    renewed = db.execute(_RENEW, values).fetchone()
+    if renewed is None:
         now = runs.run(db, run_id)
         raise StaleEpoch(
             f"run {run_id} was taken over by {now.caller.dag_id} / {now.caller.dag_run_id} "
@@ -42,6 +56,14 @@ def heartbeat(db: Db, run_id: str, run_epoch: int, seconds: float) -> None:
             epoch=run_epoch,
             current=now.epoch,
         )
+    row = db.execute(_PAUSE, [run_id]).fetchone()
+    return Standing(now=utc(renewed["renewed_at"]), pause=None if row is None else pause_of(row))
+
+
+def silent(db: Db, run_id: str) -> bool:
+    """Whether a worker of the run has not renewed the lease for longer than it lasts, and did not say why."""
+    row = db.execute(_SILENT, [run_id]).fetchone()
+    return row is not None and bool(row["silent"])
 
 
 def lease_age(db: Db, run_id: str) -> float | None:

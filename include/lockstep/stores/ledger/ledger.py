@@ -7,8 +7,20 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from lockstep.domain.progress import Fence, KeyRange, Manifest, Progress
-from lockstep.domain.run import BatchEntry, RevisionState, Run, ShardState
-from lockstep.stores.ledger import backups, batches, history, leases, outbox, runs, schema, shards
+from lockstep.domain.quarantine import Quarantined, QuarantinedRecord
+from lockstep.domain.run import BatchEntry, RevisionState, Run, ShardState, Standing
+from lockstep.stores.ledger import (
+    backups,
+    batches,
+    history,
+    leases,
+    outbox,
+    pauses,
+    quarantine,
+    runs,
+    schema,
+    shards,
+)
 from lockstep.stores.ledger.connect import Connections
 from lockstep.stores.ledger.unit import PostgresLedgerUnit, unit
 
@@ -58,9 +70,33 @@ class PostgresLedger:
         with self._connections.transaction() as db:
             return leases.next_epoch(db)
 
-    def heartbeat(self, run_id: str, run_epoch: int, seconds: float) -> None:
+    def heartbeat(self, run_id: str, run_epoch: int, seconds: float) -> Standing:
         with self._connections.transaction() as db:
-            leases.heartbeat(db, run_id, run_epoch, seconds)
+            return leases.heartbeat(db, run_id, run_epoch, seconds)
+
+    def silent(self, run_id: str) -> bool:
+        with self._connections.transaction() as db:
+            return leases.silent(db, run_id)
+
+    def pause(self, run_id: str, *, by: str, reason: str) -> Run:
+        with self.unit() as open_unit:
+            return pauses.pause(open_unit, run_id, by, reason)
+
+    def resume(self, run_id: str, *, by: str) -> Run:
+        with self.unit() as open_unit:
+            return pauses.resume(open_unit, run_id, by)
+
+    def hold(self, fence: Fence, reason: str) -> None:
+        with self._connections.transaction() as db:
+            shards.wait(db, fence, reason)
+
+    def quarantine(self, fence: Fence, conn_id: str, resource: str, records: Sequence[Quarantined]) -> None:
+        with self._connections.transaction() as db:
+            quarantine.add(db, fence, conn_id, resource, records)
+
+    def quarantined(self, run_id: str | None = None) -> list[QuarantinedRecord]:
+        with self._connections.transaction() as db:
+            return quarantine.read(db, run_id)
 
     def lease_age(self, run_id: str) -> float | None:
         with self._connections.transaction() as db:
@@ -78,9 +114,9 @@ class PostgresLedger:
         with self._connections.transaction() as db:
             return shards.claim(db, run_id, phase, step, shard, holder)
 
-    def save(self, fence: Fence, progress: Progress) -> None:
+    def save(self, fence: Fence, progress: Progress, *, rate: float | None = None) -> None:
         with self._connections.transaction() as db:
-            shards.save(db, fence, progress)
+            shards.save(db, fence, progress, rate)
 
     def win_batch(self, fence: Fence, entry: BatchEntry) -> None:
         with self._connections.transaction() as db:

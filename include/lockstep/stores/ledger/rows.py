@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from lockstep.domain.progress import BackupFile, Fingerprint, Manifest, Progress
-from lockstep.domain.run import BatchEntry, Caller, RevisionState, Run, ShardState
+from lockstep.domain.quarantine import Quarantined, QuarantinedRecord
+from lockstep.domain.run import BatchEntry, Caller, Pause, RevisionState, Run, ShardState
 from lockstep.domain.status import RunStatus, Status
 from lockstep.stores.ledger.plain import iso, utc
 
@@ -55,7 +56,15 @@ def run_of(row: Row) -> Run:
         error=row["error"],
         epoch=row["epoch"],
         facts=row["facts"],
+        pause=pause_of(row),
     )
+
+
+def pause_of(row: Row) -> Pause | None:
+    """Return who wants a run to wait, None where it may go on."""
+    if row["paused_at"] is None:
+        return None
+    return Pause(by=row["pause_by"], reason=row["pause_reason"], at=utc(row["paused_at"]))
 
 
 def progress_of(row: Row) -> Progress:
@@ -66,6 +75,8 @@ def progress_of(row: Row) -> Progress:
         read=row["read"],
         written=row["written"],
         inserted=row["inserted"],
+        # Batches that were journaled before records could be left have no such count.
+        quarantined=row.get("quarantined", 0),
         done=row["done"],
     )
 
@@ -81,6 +92,24 @@ def shard_of(row: Row) -> ShardState:
         state=row["state"],
         epoch=row["epoch"],
         progress=progress_of(row),
+        keys=None if row["keys"] is None else tuple(row["keys"]),
+        estimate=row["estimate"],
+        rate=row["rate"],
+        held=row["held"],
+    )
+
+
+def quarantined_of(row: Row) -> QuarantinedRecord:
+    """Return a row of `_migration_quarantine` as a value."""
+    return QuarantinedRecord(
+        run_id=row["run_id"],
+        step=row["step"],
+        shard=row["shard"],
+        conn_id=row["conn_id"],
+        resource=row["resource"],
+        record=Quarantined(key=row["key"], shown=row["shown"], error=row["error"]),
+        at=utc(row["at"]),
+        resolved_by=row["resolved_by"],
     )
 
 

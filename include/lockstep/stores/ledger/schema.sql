@@ -32,7 +32,10 @@ CREATE TABLE _migration_runs (
     revision text NOT NULL,
     direction text NOT NULL CONSTRAINT _migration_runs_direction CHECK (direction IN ('upgrade', 'downgrade')),
     status text NOT NULL CONSTRAINT _migration_runs_status CHECK (
-        status IN ('open', 'applied', 'rolled_back', 'downgraded', 'stopped', 'failed', 'nothing_to_do')
+        status IN (
+            'open', 'applied', 'applied_with_quarantine', 'rolled_back', 'downgraded', 'stopped', 'failed',
+            'nothing_to_do'
+        )
     ),
     dag_id text NOT NULL,
     dag_run_id text NOT NULL,
@@ -46,7 +49,11 @@ CREATE TABLE _migration_runs (
     source_run text,
     error text,
     epoch bigint NOT NULL DEFAULT 1,
-    facts jsonb NOT NULL DEFAULT '{}'
+    facts jsonb NOT NULL DEFAULT '{}',
+    -- who wants it to wait between batches, and since when
+    pause_by text,
+    pause_reason text,
+    paused_at timestamptz
 );
 CREATE INDEX _migration_runs_revision ON _migration_runs (revision, seq);
 -- At most one run is open on the chain.
@@ -83,7 +90,7 @@ CREATE TABLE _migration_shards (
     lower text,
     upper text,
     state text NOT NULL DEFAULT 'planned' CONSTRAINT _migration_shards_state CHECK (
-        state IN ('planned', 'running', 'done')
+        state IN ('planned', 'running', 'held', 'done')
     ),
     epoch bigint NOT NULL DEFAULT 0,
     holder text,
@@ -95,6 +102,15 @@ CREATE TABLE _migration_shards (
     written bigint NOT NULL DEFAULT 0,
     inserted bigint NOT NULL DEFAULT 0,
     done boolean NOT NULL DEFAULT false,
+    -- only these keys of the range, where it is not all of it
+    keys jsonb,
+    -- about how many records it holds, where anybody counted or sampled
+    estimate bigint,
+    -- records a second, of late
+    rate double precision,
+    -- what it waits for, while it is held
+    held text,
+    quarantined bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, phase, step, shard)
 );
 
@@ -117,6 +133,25 @@ CREATE TABLE _migration_batches (
     PRIMARY KEY (run_id, phase, step, shard, batch),
     FOREIGN KEY (run_id, phase, step, shard) REFERENCES _migration_shards (run_id, phase, step, shard)
 );
+
+-- Records that a run left as they were, since their function or their server refused them.
+CREATE TABLE _migration_quarantine (
+    run_id text NOT NULL,
+    phase text NOT NULL,
+    step integer NOT NULL,
+    shard integer NOT NULL,
+    key text NOT NULL,
+    shown text NOT NULL,
+    conn_id text NOT NULL,
+    resource text NOT NULL,
+    error text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- the run that tried it again and has it now, carried or listed
+    resolved_by text REFERENCES _migration_runs (id),
+    PRIMARY KEY (run_id, phase, step, shard, key),
+    FOREIGN KEY (run_id, phase, step, shard) REFERENCES _migration_shards (run_id, phase, step, shard)
+);
+CREATE INDEX _migration_quarantine_waiting ON _migration_quarantine (run_id) WHERE resolved_by IS NULL;
 
 -- One row a backup of one database.
 CREATE TABLE _migration_backups (

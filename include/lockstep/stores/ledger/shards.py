@@ -12,7 +12,7 @@ from lockstep.domain.run import ShardState
 from lockstep.stores.ledger import runs
 from lockstep.stores.ledger.connect import Db
 from lockstep.stores.ledger.leases import next_epoch
-from lockstep.stores.ledger.plain import text
+from lockstep.stores.ledger.plain import dumps, text
 from lockstep.stores.ledger.rows import shard_of
 
 # Planners of one run take turns; its readers and its shards' foreign keys do not wait.
@@ -28,10 +28,12 @@ _OF_RUN = """
 """
 # All shards of a step at once, numbered from 0.
 _PLAN = """
-    INSERT INTO _migration_shards (run_id, phase, step, shard, label, lower, upper)
-    SELECT %(run)s, %(phase)s, %(step)s, given.place - 1, given.label, given.lower, given.upper
-    FROM unnest(%(labels)s::text[], %(lowers)s::text[], %(uppers)s::text[])
-         WITH ORDINALITY AS given (label, lower, upper, place)
+    INSERT INTO _migration_shards (run_id, phase, step, shard, label, lower, upper, keys, estimate)
+    SELECT %(run)s, %(phase)s, %(step)s, given.place - 1, given.label, given.lower, given.upper,
+           given.keys::jsonb, given.estimate
+    FROM unnest(%(labels)s::text[], %(lowers)s::text[], %(uppers)s::text[], %(keys)s::text[],
+                %(estimates)s::bigint[])
+         WITH ORDINALITY AS given (label, lower, upper, keys, estimate, place)
 """
 # The shard, locked before the epoch is drawn, so that the last to claim has the highest.
 _LOCK = """
@@ -47,7 +49,7 @@ _HOLDER = """
 _CLAIM = """
     UPDATE _migration_shards SET
         epoch = %(epoch)s, holder = %(holder)s, claimed_at = clock_timestamp(),
-        state = CASE WHEN state = 'done' THEN 'done' ELSE 'running' END
+        held = NULL, state = CASE WHEN state = 'done' THEN 'done' ELSE 'running' END
     WHERE run_id = %(run)s AND phase = %(phase)s AND step = %(step)s AND shard = %(shard)s
     RETURNING *
 """
@@ -55,8 +57,16 @@ _CLAIM = """
 _SAVE = """
     UPDATE _migration_shards SET
         cursor = %(cursor)s, batches = %(batches)s, read = %(read)s, written = %(written)s,
-        inserted = %(inserted)s, done = %(done)s, saved_at = clock_timestamp(),
-        state = CASE WHEN %(done)s THEN 'done' ELSE state END
+        inserted = %(inserted)s, quarantined = %(quarantined)s, done = %(done)s, rate = %(rate)s,
+        saved_at = clock_timestamp(), held = NULL,
+        state = CASE WHEN %(done)s THEN 'done' WHEN state = 'held' THEN 'running' ELSE state END
+    WHERE run_id = %(run_id)s AND phase = %(phase)s AND step = %(step)s AND shard = %(shard)s
+      AND epoch = %(epoch)s
+"""
+
+# What the shard waits for, until it is claimed or saved.
+_WAIT = """
+    UPDATE _migration_shards SET held = %(reason)s, state = CASE WHEN state = 'done' THEN 'done' ELSE 'held' END
     WHERE run_id = %(run_id)s AND phase = %(phase)s AND step = %(step)s AND shard = %(shard)s
       AND epoch = %(epoch)s
 """
@@ -76,6 +86,8 @@ def plan(db: Db, run_id: str, phase: str, step: int, ranges: Sequence[KeyRange])
         "labels": [text(one.label) for one in ranges],
         "lowers": [one.lower for one in ranges],
         "uppers": [one.upper for one in ranges],
+        "keys": [None if one.keys is None else dumps(one.keys) for one in ranges],
+        "estimates": [one.estimate for one in ranges],
     }
     db.execute(_PLAN, values)
     return _of_step(db, run_id, phase, step)
@@ -105,9 +117,15 @@ def claim(db: Db, run_id: str, phase: str, step: int, shard: int, holder: str) -
     return Fence(run_id=run_id, phase=cast(Phase, phase), step=step, shard=shard, epoch=epoch), shard_of(row)
 
 
-def save(db: Db, fence: Fence, progress: Progress) -> None:
+def save(db: Db, fence: Fence, progress: Progress, rate: float | None = None) -> None:
     """Set a shard's progress; StaleEpoch where the epoch is another's."""
-    if db.execute(_SAVE, {**asdict(fence), **asdict(progress)}).rowcount == 0:
+    if db.execute(_SAVE, {**asdict(fence), **asdict(progress), "rate": rate}).rowcount == 0:
+        raise taken_over(db, fence)
+
+
+def wait(db: Db, fence: Fence, reason: str) -> None:
+    """Say that a shard waits, and for what; StaleEpoch where the epoch is another's."""
+    if db.execute(_WAIT, {**asdict(fence), "reason": text(reason)}).rowcount == 0:
         raise taken_over(db, fence)
 
 

@@ -12,7 +12,7 @@ from psycopg import errors as pg
 from lockstep.domain.errors import LockstepError, Refused, Unavailable
 from lockstep.domain.run import RevisionState, Run
 from lockstep.domain.status import Status, reason_for
-from lockstep.stores.ledger import history, runs
+from lockstep.stores.ledger import history, quarantine, runs
 from lockstep.stores.ledger.connect import Connections, Db
 from lockstep.stores.ledger.plain import dumps, error_text
 from lockstep.stores.ledger.rows import revision_of
@@ -39,7 +39,8 @@ _MOVE = """
         updated_at = %(at)s,
         checksum = CASE WHEN %(status)s = 'upgrading' THEN %(checksum)s ELSE checksum END,
         applied_at = CASE WHEN %(status)s = 'applied' THEN %(at)s ELSE applied_at END,
-        applied_run = CASE WHEN %(status)s = 'applied' THEN %(run)s ELSE applied_run END,
+        -- Trying again what was left does not make it another application.
+        applied_run = CASE WHEN %(status)s = 'applied' THEN coalesce(%(source)s::text, %(run)s) ELSE applied_run END,
         rollback_at = CASE %(status)s WHEN 'rolled_back' THEN %(at)s WHEN 'applied' THEN NULL
                       ELSE rollback_at END,
         error_message = CASE WHEN %(error)s::text IS NOT NULL THEN %(error)s
@@ -102,6 +103,11 @@ class PostgresLedgerUnit:
     def __init__(self, db: Db) -> None:
         self._db = db
 
+    @property
+    def db(self) -> Db:
+        """The transaction itself, for the ledger's own modules."""
+        return self._db
+
     def revisions(self) -> dict[str, RevisionState]:
         return runs.revisions(self._db)
 
@@ -156,7 +162,11 @@ class PostgresLedgerUnit:
             ),
         )
         values = {"id": revision, "status": wanted.value, "run": run_id, "error": kept}
-        self._db.execute(_MOVE, {**values, "at": at, "checksum": run.checksum})
+        self._db.execute(_MOVE, {**values, "at": at, "checksum": run.checksum, "source": run.source_run})
+
+    def resolve(self, run_id: str, by: str) -> int:
+        """Mark the records that `run_id` left as the run `by`'s, which carried them or lists them itself."""
+        return quarantine.resolve(self._db, run_id, by)
 
     def note(self, run_id: str | None, kind: str, detail: Mapping[str, Any]) -> None:
         """Append an entry that is no status change."""
