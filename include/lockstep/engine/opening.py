@@ -10,10 +10,11 @@ from typing import Any
 from lockstep.domain.chain import Chain
 from lockstep.domain.errors import Refused
 from lockstep.domain.revision import Direction, Revision
-from lockstep.domain.run import Caller, RevisionState, Run
+from lockstep.domain.run import Caller, Pause, RevisionState, Run
 from lockstep.domain.status import UNSETTLED, RunStatus, Status
 from lockstep.engine.guard import reopen
 from lockstep.engine.ports import LedgerUnit
+from lockstep.engine.quarantine import waiting
 from lockstep.engine.services import Services
 from lockstep.engine.unchanged import refuse_changed
 
@@ -50,6 +51,9 @@ def open_run(
         if failed:
             return _resume(services, unit, failed[0], revision, direction, caller, params)
         refuse_edited(chain, states)
+        state = states[revision.id]
+        if params.get("redrive"):
+            return _redrive(services, unit, revision, direction, caller, params, state)
         if _is_there(states[revision.id].status, direction):
             return _nothing(services, unit, revision, direction, caller, params)
         refuse_out_of_order(chain, revision, direction, states)
@@ -179,12 +183,18 @@ def _take_over(
 ) -> Run:
     """Continue a run whose Airflow run is gone; refuse while that one lives."""
     holder = f"{held.caller.dag_id} / {held.caller.dag_run_id}"
-    if alive(held.caller):
+    silent = services.ledger.silent(held.id)
+    if alive(held.caller) and not silent:
         raise Refused(
             f"run {held.id} ({holder}) holds the chain: one run at a time. Wait for it to end, then trigger "
-            "this again.",
+            "this again." + (_paused(held.pause) if held.pause else ""),
             run=held.id,
             holder=holder,
+        )
+    if silent:
+        services.log.warning(
+            f"run {held.id} ({holder}) has not renewed its lease for longer than it lasts: whoever works on it "
+            "is frozen or gone, and writes nothing more once it is taken over"
         )
     if held.revision != revision.id or held.direction != direction:
         raise Refused(
@@ -196,6 +206,31 @@ def _take_over(
     services.log.warning("taking over a run that was left half-way", run=held.id, left_by=holder)
     unit.note(held.id, "taken_over", {"from": holder, "by": f"{caller.dag_id} / {caller.dag_run_id}"})
     return unit.change_run(held.id, caller=caller, epoch=held.epoch + 1)
+
+
+def _paused(pause: Pause) -> str:
+    return f" It is paused by {pause.by} since {pause.at:%Y-%m-%d %H:%M} UTC: resume it on its page."
+
+
+def _redrive(
+    services: Services,
+    unit: LedgerUnit,
+    revision: Revision,
+    direction: Direction,
+    caller: Caller,
+    params: Mapping[str, Any],
+    state: RevisionState,
+) -> Run:
+    """Open a run that tries again the records which the application of the revision left in quarantine."""
+    if direction != "upgrade" or state.status is not Status.APPLIED:
+        raise Refused(
+            f"revision {revision.id!r} is {state.status}, and redrive tries again what an applied one left in "
+            "quarantine. Trigger it without redrive, or with direction upgrade once it is applied.",
+            revision=revision.id,
+        )
+    if not waiting(services, state.applied_run):
+        return _nothing(services, unit, revision, direction, caller, params)
+    return _begin(services, unit, revision, direction, caller, params, state)
 
 
 def _resume(
@@ -264,7 +299,8 @@ def _begin(
     params: Mapping[str, Any],
     state: RevisionState,
 ) -> Run:
-    source = state.applied_run if direction == "downgrade" else None
+    again = direction == "downgrade" or state.status is Status.APPLIED
+    source = state.applied_run if again else None
     run = _new_run(revision, direction, caller, params, status=RunStatus.OPEN, source_run=source)
     unit.add_run(run)
     unit.say(

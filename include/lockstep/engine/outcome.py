@@ -11,7 +11,12 @@ from lockstep.domain.status import RunStatus
 from lockstep.engine.recording import records_of
 from lockstep.engine.services import Services
 
-_GREEN = (RunStatus.APPLIED, RunStatus.DOWNGRADED, RunStatus.NOTHING_TO_DO)
+_GREEN = (
+    RunStatus.APPLIED,
+    RunStatus.APPLIED_WITH_QUARANTINE,
+    RunStatus.DOWNGRADED,
+    RunStatus.NOTHING_TO_DO,
+)
 
 _NEXT = {
     RunStatus.STOPPED: "Nothing was changed. Mend the cause and trigger the run again.",
@@ -41,6 +46,13 @@ def outcome(services: Services, revision: Revision, run: Run) -> dict[str, Any]:
         "seconds": round((run.ended_at - run.started_at).total_seconds(), 3) if run.ended_at else None,
         "backup_bytes": sum(manifest.size for manifest in manifests),
     }
+    if run.status is RunStatus.APPLIED_WITH_QUARANTINE:
+        left = services.ledger.quarantined(run.id)
+        facts["quarantined"] = len(left)
+        services.log.warning(
+            f"{len(left)} record(s) are as they were before, such as {left[0].resource} {left[0].record.shown}: "
+            "mend them or the function, then trigger the DAG with redrive = true to try just those"
+        )
     if run.status in _GREEN:
         services.log.info(f"revision {revision.id} is where it was to be: {run.status}", **facts)
         return facts

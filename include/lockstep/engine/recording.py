@@ -12,6 +12,7 @@ from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
 from lockstep.engine.ports import LedgerUnit
+from lockstep.engine.quarantine import tries_again, waiting
 from lockstep.engine.services import Services
 from lockstep.engine.steps import total
 
@@ -41,11 +42,13 @@ def _close(services: Services, unit: LedgerUnit, revision: Revision, run: Run) -
         unit.say(run.id, "migration.failed", data | {"error": error, "changed": False})
         return _ended(unit, run, RunStatus.STOPPED)
     if run.direction == "upgrade" and facts.get("verified"):
-        unit.set_status(revision.id, Status.APPLIED, run_id=run.id)
-        unit.say(run.id, "migration.applied", data)
-        return _ended(unit, run, RunStatus.APPLIED)
+        return _applied(services, unit, revision, run, data)
     if facts.get("restored"):
         asked = run.direction == "downgrade"
+        if tries_again(run):
+            unit.set_status(revision.id, Status.APPLIED, run_id=run.id)
+            unit.say(run.id, "migration.failed", data | {"error": error, "changed": False})
+            return _ended(unit, run, RunStatus.ROLLED_BACK)
         unit.set_status(revision.id, Status.ROLLED_BACK, run_id=run.id, error=None if asked else error)
         cause = "asked for" if asked else "the upgrade failed, and what it did is undone"
         unit.say(run.id, "migration.rolled_back", data | {"cause": cause, "error": error})
@@ -54,6 +57,21 @@ def _close(services: Services, unit: LedgerUnit, revision: Revision, run: Run) -
         unit.set_status(revision.id, Status.FAILED, run_id=run.id, error=error or "the run did not end well")
     unit.say(run.id, "migration.failed", data | {"error": error, "changed": True})
     return _ended(unit, run, RunStatus.FAILED)
+
+
+def _applied(services: Services, unit: LedgerUnit, revision: Revision, run: Run, data: dict[str, Any]) -> Run:
+    """Record that the revision is applied, and which records it left as they were."""
+    left = services.ledger.quarantined(run.id)
+    unit.set_status(revision.id, Status.APPLIED, run_id=run.id)
+    if tries_again(run):
+        for tried in {one.run_id for one in waiting(services, run.source_run)} - {run.id}:
+            unit.resolve(tried, run.id)
+    unit.say(run.id, "migration.applied", data | ({"quarantined": len(left)} if left else {}))
+    if not left:
+        return _ended(unit, run, RunStatus.APPLIED)
+    listed = [{"resource": f"{one.conn_id} {one.resource}", "key": one.record.shown} for one in left[:100]]
+    unit.say(run.id, "migration.quarantined", data | {"quarantined": len(left), "records_left": listed})
+    return _ended(unit, run, RunStatus.APPLIED_WITH_QUARANTINE)
 
 
 def _ended(unit: LedgerUnit, run: Run, status: RunStatus) -> Run:
@@ -101,6 +119,7 @@ def _archive(services: Services, revision: Revision, run: Run) -> None:
             "source": revision.source,
         },
         "shards": [asdict(shard) for shard in services.ledger.shards(run.id)],
+        "quarantined": [asdict(one) for one in services.ledger.quarantined(run.id)],
         "backups": [services.vault.uri(manifest.path) for manifest in services.ledger.backups(run.id)],
         "history": [entry for entry in services.ledger.history(revision.id) if entry.get("run_id") == run.id],
     }

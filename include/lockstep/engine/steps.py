@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +15,10 @@ from lockstep.domain.run import Run, ShardState
 from lockstep.engine.context import StepContext
 from lockstep.engine.done import done_steps
 from lockstep.engine.guard import guarded
+from lockstep.engine.lease import kept
 from lockstep.engine.operations.handler import WHOLE
 from lockstep.engine.operations.registry import handler_of
+from lockstep.engine.quarantine import left_by, passed_by, ranges_again, tries_again
 from lockstep.engine.services import Services
 
 #: the step number that a whole direction in one transaction is filed under
@@ -49,7 +51,9 @@ def _planned(
         return known
     operation = operation_of(revision, phase, step)
     ranges = WHOLE
-    if phase != "undo" and not _abandoned(run, phase):
+    if phase == "upgrade" and tries_again(run):
+        ranges = ranges_again(services, run, step)
+    elif phase != "undo" and not _abandoned(run, phase):
         ranges = handler_of(operation).plan(services, operation, max(1, shards))
     planned = services.ledger.plan_shards(run.id, phase, step, ranges)
     services.log.info(
@@ -89,6 +93,10 @@ def run_step_shard(
     if phase == "undo":
         _fence_off(services, revision, run, step)
     fence, state = services.ledger.claim(run.id, phase, step, shard, holder)
+    if state.keys == ():
+        services.ledger.save(fence, Progress(done=True))
+        services.log.info(f"{operation.title}: it left no record behind, there is nothing to try again")
+        return _facts(Progress())
     context = StepContext(
         services=services,
         revision=revision,
@@ -96,13 +104,30 @@ def run_step_shard(
         phase=phase,
         step=step,
         fence=fence,
-        within=KeyRange(lower=state.lower, upper=state.upper, label=state.label),
+        within=KeyRange(
+            lower=state.lower,
+            upper=state.upper,
+            label=state.label,
+            keys=state.keys,
+            estimate=state.estimate,
+        ),
+        excluding=passed_by(services, run, phase, step, operation),
+        expected=_expected(states.values()),
     )
-    with services.log.group(f"{phase} step {step}: {operation.describe()}"):
+    if phase == "upgrade":
+        context.quarantined = sum(one.shard == shard for one in left_by(services, run.id, step))
+    context.pace()
+    with kept(services, run), services.log.group(f"{phase} step {step}: {operation.describe()}"):
         services.log.info(f"shard {state.label}, {state.progress.read} record(s) read before this attempt")
         progress = _forward_or_back(context, operation)
     services.log.info(f"{operation.title}, shard {state.label}: done", **_facts(progress))
     return _facts(progress)
+
+
+def _expected(states: Iterable[ShardState]) -> int | None:
+    """Return about how many records a step has; None where a shard of it was not estimated."""
+    estimates = [state.estimate for state in states]
+    return None if None in estimates else sum(estimate or 0 for estimate in estimates)
 
 
 def _forward_or_back(context: StepContext, operation: Operation) -> Progress:
@@ -131,7 +156,8 @@ def _fence_off(services: Services, revision: Revision, run: Run, step: int) -> N
 
 
 def _facts(progress: Progress) -> dict[str, Any]:
-    return {"read": progress.read, "written": progress.written, "batches": progress.batches}
+    facts = {"read": progress.read, "written": progress.written, "batches": progress.batches}
+    return facts | ({"quarantined": progress.quarantined} if progress.quarantined else {})
 
 
 def expected_steps(services: Services, revision: Revision, run: Run, phase: Phase) -> list[int]:
@@ -176,6 +202,7 @@ def settle(
         "steps": len(expected),
         "read": sum(shard.progress.read for shard in shards),
         "written": sum(shard.progress.written for shard in shards),
+        "quarantined": sum(shard.progress.quarantined for shard in shards),
     }
 
 
@@ -193,5 +220,6 @@ def total(shards: list[ShardState]) -> Progress:
             read=sum_.read + shard.progress.read,
             written=sum_.written + shard.progress.written,
             inserted=sum_.inserted + shard.progress.inserted,
+            quarantined=sum_.quarantined + shard.progress.quarantined,
         )
     return sum_

@@ -35,8 +35,9 @@ def verify(services: Services, revision: Revision, run: Run) -> dict[str, Any]:
     """Raise VerificationFailed unless the data is what the upgrade promises; note in the ledger that it is."""
     run = guarded(services, revision, run)
     with services.log.group("declared expectations"):
+        left = _left(services, run)
         for expectation in revision.expectations:
-            refuse(expectation, check(services, expectation))
+            refuse(expectation, check(services, expectation, left=left))
             services.log.info(f"holds: {expectation.describe()}")
     with services.log.group("records neither lost nor invented"):
         accounted = _account(services, revision, run)
@@ -53,6 +54,14 @@ def verify(services: Services, revision: Revision, run: Run) -> dict[str, Any]:
         f"{sum(facts['source_count'] for facts in copies.values())} copied record(s) compared"
     )
     return {"expectations": len(revision.expectations), "accounted": accounted}
+
+
+def _left(services: Services, run: Run) -> dict[tuple[str, str], list[str]]:
+    """Return the places of records that this run left as they were, by resource."""
+    left: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in services.ledger.quarantined(run.id):
+        left[one.conn_id, one.resource].append(one.record.key)
+    return left
 
 
 def _copies(run: Run) -> dict[str, dict[str, Any]]:

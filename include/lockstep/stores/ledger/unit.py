@@ -161,8 +161,9 @@ class PostgresLedgerUnit:
                 detail={} if kept is None else {"error": kept},
             ),
         )
+        source = run.source_run if run.direction == "upgrade" else None
         values = {"id": revision, "status": wanted.value, "run": run_id, "error": kept}
-        self._db.execute(_MOVE, {**values, "at": at, "checksum": run.checksum, "source": run.source_run})
+        self._db.execute(_MOVE, {**values, "at": at, "checksum": run.checksum, "source": source})
 
     def resolve(self, run_id: str, by: str) -> int:
         """Mark the records that `run_id` left as the run `by`'s, which carried them or lists them itself."""
