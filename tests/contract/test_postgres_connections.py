@@ -7,6 +7,7 @@ import pickle
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from addresses import Addresses
 from lockstep.domain.errors import LockstepError, Refused, Unavailable
+from lockstep.domain.progress import Fence, Progress
 from lockstep.domain.resources import Table
 from lockstep.embedded.process import free_port
 from lockstep.stores.postgres import PostgresStore
@@ -80,7 +82,7 @@ def test_check_says_what_is_there_and_may_be_asked_again(room: Room) -> None:
     assert facts == room.store.check()
     assert facts["database"] == conninfo_to_dict(room.conninfo)["dbname"]
     assert facts["version"] == room.value("SHOW server_version")
-    assert facts["schema"] == "1"
+    assert facts["schema"] == "2"
 
 
 def test_many_may_make_lockstep_s_schema_at_once(room: Room) -> None:
@@ -94,8 +96,40 @@ def test_many_may_make_lockstep_s_schema_at_once(room: Room) -> None:
             store.close()
 
     with ThreadPoolExecutor(8) as pool:
-        assert [future.result() for future in [pool.submit(check) for _ in range(8)]] == ["1"] * 8
-    assert room.value("SELECT count(*) FROM lockstep_state.schema_version") == 1
+        assert [future.result() for future in [pool.submit(check) for _ in range(8)]] == ["2"] * 8
+    assert room.sql("SELECT version FROM lockstep_state.schema_version ORDER BY 1") == [(1,), (2,)]
+
+
+def test_an_older_schema_is_brought_up_to_date_and_keeps_what_it_holds(room: Room) -> None:
+    room.sql("DROP SCHEMA lockstep_state, lockstep_parked CASCADE")
+    first = files("lockstep.stores.postgres") / "schema_1.sql"
+    room.sql(first.read_text(encoding="utf-8"))
+    room.sql(
+        "INSERT INTO lockstep_state.checkpoints (run_id, phase, step, shard, epoch, read) "
+        "VALUES ('r1', 'upgrade', 1, 0, 1, 7)"
+    )
+    fence = Fence(run_id="r1", phase="upgrade", step=1, shard=0, epoch=2)
+    store = PostgresStore(DB, room.conninfo)
+    try:
+        assert store.claim(fence) == Progress(read=7)
+        with store.unit(fence) as unit:
+            unit.advance(Progress(read=9, quarantined=1))
+        assert store.progress("r1", "upgrade") == {(1, 0): Progress(read=9, quarantined=1)}
+        assert store.check()["schema"] == "2"
+    finally:
+        store.close()
+
+
+def test_bringing_the_schema_up_to_date_gives_way_to_who_works_with_it(room: Room) -> None:
+    room.sql("DROP SCHEMA lockstep_state, lockstep_parked CASCADE")
+    first = files("lockstep.stores.postgres") / "schema_1.sql"
+    room.sql(first.read_text(encoding="utf-8"))
+    with psycopg.connect(room.conninfo) as conn:
+        conn.execute("LOCK TABLE lockstep_state.checkpoints IN ROW EXCLUSIVE MODE")
+        with pytest.raises(Unavailable):
+            room.store.check()
+        assert room.value("SELECT max(version) FROM lockstep_state.schema_version") == 1
+    assert room.store.check()["schema"] == "2"
 
 
 def test_a_schema_from_the_future_is_refused(room: Room) -> None:

@@ -16,7 +16,7 @@ from lockstep.domain.resources import Table
 from lockstep.stores.postgres import PostgresStore
 
 COUNTERS = Table(DB, "counters")
-FAR = Progress(cursor='["k"]', batches=3, read=30, written=20, inserted=10, done=True)
+FAR = Progress(cursor='["k"]', batches=3, read=30, written=20, inserted=10, quarantined=2, done=True)
 
 
 @pytest.fixture(scope="module")

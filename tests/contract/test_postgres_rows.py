@@ -10,7 +10,7 @@ import pytest
 from postgres_tables import ALL, DB, Room, emptied_room, everything, fresh_database
 
 from addresses import Addresses
-from lockstep.domain.errors import ConflictError, DataError, RecordError
+from lockstep.domain.errors import BadRecords, ConflictError, DataError
 from lockstep.domain.progress import KeyRange
 from lockstep.domain.resources import Table
 
@@ -159,14 +159,15 @@ def test_keys_of_any_type_are_cut_read_and_swept_without_a_gap(room: Room, key: 
 def test_ranges_have_labels_sizes_and_never_too_few_rows(room: Room) -> None:
     make_things(room)
     plan = room.store.plan_ranges
-    assert plan(THINGS, where=None, shards=4, least=100) == [KeyRange()]
+    assert plan(THINGS, where=None, shards=4, least=100) == [KeyRange(estimate=10)]
     two = plan(THINGS, where=None, shards=4, least=5)
     assert [r.label for r in two] == ["id-00001 to id-00005", "id-00006 to id-00010"]
     assert [r.label for r in plan(THINGS, where="size > 8", shards=4, least=1)] == [
         "id-00009 to id-00009",
         "id-00010 to id-00010",
     ]
-    assert plan(THINGS, where="false", shards=4, least=1) == [KeyRange()]
+    assert [r.estimate for r in plan(THINGS, where=None, shards=4, least=1)] == [3, 2, 3, 2]
+    assert plan(THINGS, where="false", shards=4, least=1) == [KeyRange(estimate=0)]
 
 
 def test_a_page_holds_only_what_was_asked_for_and_the_key(room: Room) -> None:
@@ -258,10 +259,10 @@ def test_a_value_that_does_not_fit_is_blamed_on_its_record(
             return {**row, **change}
         return {**row, "name": row["name"] if "name" in change else row["name"] + "!"}
 
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(BadRecords) as caught:
         room.transform(THINGS, spoil, limit=10)
     assert all(word in str(caught.value) for word in words), str(caught.value)
-    assert "id-00002" in str(caught.value.key)
+    assert [(bad.key, bad.shown) for bad in caught.value.records] == [('["id-00002"]', "'id-00002'")]
     assert everything(room) == before
 
 

@@ -30,6 +30,7 @@ class UpdateRowsHandler(ByKeyRange):
             after=progress.cursor,
             limit=context.limit,
             journal=operation.reverse is None,
+            excluding=context.excluding,
         )
         return replace(
             progress,

@@ -10,11 +10,14 @@ not stop another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lockstep.domain.errors import StaleEpoch
 from lockstep.domain.progress import Fence, Progress
+from lockstep.domain.quarantine import Quarantined
 from lockstep.stores.postgres.text import Conn, run
+from lockstep.stores.postgres.values import storable
 
 #: Whoever works for a run holds this, shared, until its transaction ends.
 SHARE_RUN = "SELECT pg_advisory_xact_lock_shared(hashtextextended('lockstep run ' || %(run_id)s, 0))"
@@ -31,7 +34,7 @@ INSERT INTO lockstep_state.checkpoints AS c (run_id, phase, step, shard, epoch)
 VALUES (%(run_id)s, %(phase)s, %(step)s, %(shard)s, %(epoch)s)
 ON CONFLICT (run_id, phase, step, shard) DO UPDATE
 SET epoch = excluded.epoch, updated_at = now() WHERE c.epoch <= excluded.epoch
-RETURNING cursor, batches, read, written, inserted, done
+RETURNING cursor, batches, read, written, inserted, quarantined, done
 """
 
 #: Hold a shard's checkpoint until the commit, so that two workers of one shard go one after the other.
@@ -45,7 +48,7 @@ FOR UPDATE
 SAVE = """
 UPDATE lockstep_state.checkpoints
 SET cursor = %(cursor)s, batches = %(batches)s, read = %(read)s, written = %(written)s,
-    inserted = %(inserted)s, done = %(done)s, updated_at = now()
+    inserted = %(inserted)s, quarantined = %(quarantined)s, done = %(done)s, updated_at = now()
 WHERE run_id = %(run_id)s AND phase = %(phase)s AND step = %(step)s AND shard = %(shard)s
   AND epoch = %(epoch)s
 """
@@ -71,8 +74,24 @@ WHERE run_id = %(run_id)s AND phase <> 'undo' AND epoch < %(epoch)s
 
 #: What the checkpoints of a run say.
 PROGRESS = """
-SELECT step, shard, cursor, batches, read, written, inserted, done
+SELECT step, shard, cursor, batches, read, written, inserted, quarantined, done
 FROM lockstep_state.checkpoints WHERE run_id = %(run_id)s AND phase = %(phase)s
+"""
+
+#: List a record that is left as it is; listed before, it stays once, with the latest reason.
+QUARANTINE = """
+INSERT INTO lockstep_state.quarantine AS q (run_id, phase, step, shard, key, shown, error)
+SELECT %(run_id)s, %(phase)s, %(step)s, %(shard)s, r.key, r.shown, r.error
+FROM unnest(%(keys)s::text[], %(showns)s::text[], %(errors)s::text[]) AS r (key, shown, error)
+ON CONFLICT (run_id, phase, step, shard, key) DO UPDATE
+SET shown = excluded.shown, error = excluded.error, at = now()
+"""
+
+#: What the units of a run listed.
+QUARANTINED = """
+SELECT step, shard, key, shown, error FROM lockstep_state.quarantine
+WHERE run_id = %(run_id)s AND phase = %(phase)s AND (%(step)s::integer IS NULL OR step = %(step)s)
+ORDER BY step, shard, at, key
 """
 
 
@@ -119,6 +138,29 @@ def progress_of(conn: Conn, run_id: str, phase: str) -> dict[tuple[int, int], Pr
     return {(step, shard): _progress(*rest) for step, shard, *rest in rows}
 
 
+def quarantine(conn: Conn, fence: Fence, records: Sequence[Quarantined]) -> None:
+    """List records that the fence's step leaves as they are, each once."""
+    # A statement must not touch a row twice: of two records of one key the later tells why.
+    once = {record.key: record for record in records}
+    if not once:
+        return
+    params = {
+        "keys": list(once),
+        "showns": [storable(record.shown) for record in once.values()],
+        "errors": [storable(record.error) for record in once.values()],
+    }
+    run(conn, QUARANTINE, {**_params(fence), **params})
+
+
+def quarantined(conn: Conn, run_id: str, phase: str, step: int | None) -> list[tuple[int, int, Quarantined]]:
+    """Return what the units of a run listed, as (step, shard, record)."""
+    rows = run(conn, QUARANTINED, {"run_id": run_id, "phase": phase, "step": step})
+    return [
+        (step, shard, Quarantined(key=key, shown=shown, error=error))
+        for step, shard, key, shown, error in rows
+    ]
+
+
 def _enter(conn: Conn, fence: Fence) -> None:
     """Hold the fence where it is until this transaction ends; StaleEpoch for who is behind it."""
     if fence.phase == "undo":
@@ -134,9 +176,17 @@ def _params(fence: Fence) -> dict[str, Any]:
 
 
 def _progress(
-    cursor: str | None, batches: int, read: int, written: int, inserted: int, done: bool
+    cursor: str | None, batches: int, read: int, written: int, inserted: int, quarantined: int, done: bool
 ) -> Progress:
-    return Progress(cursor=cursor, batches=batches, read=read, written=written, inserted=inserted, done=done)
+    return Progress(
+        cursor=cursor,
+        batches=batches,
+        read=read,
+        written=written,
+        inserted=inserted,
+        quarantined=quarantined,
+        done=done,
+    )
 
 
 def _stale(fence: Fence, found: int | None = None) -> StaleEpoch:

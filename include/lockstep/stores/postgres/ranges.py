@@ -1,29 +1,18 @@
-"""Key ranges: cut by the server, compared by the server, carried by everybody else as opaque text."""
+"""Places in the key order: compared by the server, carried by everybody else as opaque text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lockstep.domain.errors import DataError
 from lockstep.domain.progress import Cursor, KeyRange
 from lockstep.stores.postgres.shape import Column, Shape
-from lockstep.stores.postgres.text import Conn, given, listed, one, quote, run, shortened
+from lockstep.stores.postgres.text import Conn, listed, one, quote
 
-#: characters of a key that a range's label shows
-LABEL_PART = 24
-
-#: How many rows there are to share out.
-COUNT = "SELECT count(*) FROM {table} WHERE {where}"
-
-#: First and last key of each range, in one pass over the key's index.
-CUTS = """
-SELECT "_lockstep_n", {texts}
-FROM (SELECT {key}, row_number() OVER (ORDER BY {key}) AS "_lockstep_n" FROM {table} WHERE {where}) AS numbered
-WHERE "_lockstep_n" %% %(size)s::bigint IN (0, 1 %% %(size)s::bigint) OR "_lockstep_n" = %(count)s::bigint
-ORDER BY "_lockstep_n"
-"""
+#: A key as the server spells it.
+SPELL = "SELECT {texts}"
 
 Texts = Sequence[str]
 
@@ -31,6 +20,31 @@ Texts = Sequence[str]
 def cursor_of(texts: Texts) -> Cursor:
     """Return a place in the key order from the key columns' text forms."""
     return json.dumps(list(texts), ensure_ascii=False)
+
+
+def cursor_of_row(conn: Conn, shape: Shape, row: Mapping[str, Any]) -> Cursor:
+    """Return a row's place in the key order; one round trip where Python's value does not spell the key."""
+    missing = [column.name for column in shape.key if row.get(column.name) is None]
+    if missing:
+        raise DataError(
+            f"{shape.table}: a row without {', '.join(missing)} has no place in the order of its key. "
+            "Give each row its whole primary key.",
+            table=shape.table.slug,
+        )
+    if all(column.read_as_text for column in shape.key):
+        return cursor_of([str(row[column.name]) for column in shape.key])
+    texts = listed(
+        f"{column.cast(f'%({name})s')}::text" for column, name in zip(shape.key, _names(shape), strict=True)
+    )
+    params = {
+        name: str(row[column.name]) if column.read_as_text else row[column.name]
+        for column, name in zip(shape.key, _names(shape), strict=True)
+    }
+    return cursor_of(one(conn, SPELL.format(texts=texts), params))
+
+
+def _names(shape: Shape) -> list[str]:
+    return [f"key{place}" for place in range(len(shape.key))]
 
 
 def texts_of(shape: Shape, cursor: Cursor) -> list[str]:
@@ -75,9 +89,38 @@ def bounds(shape: Shape, lower: Cursor | None, upper: Cursor | None) -> tuple[st
     return " AND ".join(conditions) or "true", params
 
 
-def within_range(shape: Shape, within: KeyRange, after: Cursor | None) -> tuple[str, dict[str, Any]]:
-    """Return the condition for what is left of a range, and its parameters."""
-    return bounds(shape, within.lower if after is None else after, within.upper)
+def among(shape: Shape, cursors: Sequence[Cursor], side: str) -> tuple[str, dict[str, Any]]:
+    """Return the condition that a row's key is one of these, and its parameters, named after `side`."""
+    names = [f"{side}{place}" for place in range(len(shape.key))]
+    texts = [texts_of(shape, cursor) for cursor in cursors]
+    params: dict[str, Any] = {name: [key[place] for key in texts] for place, name in enumerate(names)}
+    aliases = [quote(f"_lockstep_{name}") for name in names]
+    values = listed(column.cast(alias) for column, alias in zip(shape.key, aliases, strict=True))
+    arrays = listed(f"%({name})s::text[]" for name in names)
+    found = f'SELECT {values} FROM unnest({arrays}) AS "_lockstep_{side}" ({listed(aliases)})'
+    return f"{row_of(shape.key)} IN ({found})", params
+
+
+def leaving_out(shape: Shape, excluding: Sequence[Cursor]) -> tuple[str, dict[str, Any]]:
+    """Return the condition that a row's key is none of these, and its parameters."""
+    if not excluding:
+        return "true", {}
+    condition, params = among(shape, excluding, "passed")
+    return f"NOT ({condition})", params
+
+
+def within_range(
+    shape: Shape, within: KeyRange, after: Cursor | None, excluding: Sequence[Cursor] = ()
+) -> tuple[str, dict[str, Any]]:
+    """Return the condition for what is left of a range, some keys left out, and its parameters."""
+    condition, params = bounds(shape, within.lower if after is None else after, within.upper)
+    if within.keys is not None:
+        these, more = among(shape, within.keys, "only")
+        condition, params = f"{condition} AND {these}", params | more
+    if excluding:
+        others, more = leaving_out(shape, excluding)
+        condition, params = f"{condition} AND {others}", params | more
+    return condition, params
 
 
 def between(shape: Shape, alias: str, source: str, keys: Sequence[str]) -> str:
@@ -93,32 +136,6 @@ def between(shape: Shape, alias: str, source: str, keys: Sequence[str]) -> str:
         f"{row} >= (SELECT {names} FROM {source} ORDER BY {names} LIMIT 1) "
         f"AND {row} <= (SELECT {names} FROM {source} ORDER BY {last} LIMIT 1)"
     )
-
-
-def plan(conn: Conn, shape: Shape, *, where: str | None, shards: int, least: int) -> list[KeyRange]:
-    """Cut the rows that match into ranges of equal size, the outer ones unbounded outwards."""
-    parts = {"table": shape.sql, "where": given(where)}
-    count = one(conn, COUNT.format(**parts))[0]
-    pieces = max(1, min(shards, count // max(least, 1)))
-    if pieces == 1:
-        return [KeyRange()]
-    params = {"size": -(-count // pieces), "count": count}
-    texts = listed(column.text() for column in shape.key)
-    edges: dict[int, list[str]] = {
-        n: list(key) for n, *key in run(conn, CUTS.format(key=shape.key_list, texts=texts, **parts), params)
-    }
-    size, lower, ranges = params["size"], None, []
-    for first in range(1, count + 1, size):
-        last = min(first + size - 1, count)
-        upper = None if last == count else cursor_of(edges[last])
-        label = f"{_shown(edges[first])} to {_shown(edges[last])}"
-        ranges.append(KeyRange(lower=lower, upper=upper, label=label))
-        lower = upper
-    return ranges
-
-
-def _shown(texts: Texts) -> str:
-    return ", ".join(shortened(text, LABEL_PART) for text in texts)
 
 
 def alias_of(place: int) -> str:

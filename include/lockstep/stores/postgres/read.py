@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
+
 from lockstep.domain.progress import Cursor, KeyRange, Page
-from lockstep.stores.postgres.ranges import alias_of, cursor_of, within_range
+from lockstep.stores.postgres.ranges import alias_of, cursor_of, leaving_out, within_range
 from lockstep.stores.postgres.shape import Shape
 from lockstep.stores.postgres.text import Conn, given, listed, one, run
 
@@ -17,7 +19,10 @@ PAGE = "SELECT {columns} FROM {table} WHERE {bounds} AND {where} ORDER BY {key} 
 LOCK = "FOR NO KEY UPDATE"
 
 #: Rows that match.
-COUNT = "SELECT count(*) FROM {table} WHERE {where}"
+COUNT = "SELECT count(*) FROM {table} WHERE {where} AND {others}"
+
+#: rows of a page whose length is looked at
+LOOKED_AT = 50
 
 
 def page(
@@ -30,6 +35,7 @@ def page(
     after: Cursor | None,
     limit: int,
     locked: bool,
+    excluding: Sequence[Cursor] = (),
 ) -> Page:
     """Read the next `limit` rows as dicts of column to value, the key included."""
     chosen = shape.chosen(columns)
@@ -38,7 +44,7 @@ def page(
     as_text = [place for place, column in enumerate(shape.key) if not column.read_as_text]
     wanted = [column.sql for column in chosen]
     wanted += [f"{shape.key[place].text()} AS {alias_of(place)}" for place in as_text]
-    condition, params = within_range(shape, within, after)
+    condition, params = within_range(shape, within, after, excluding)
     statement = PAGE.format(
         columns=listed(wanted),
         table=shape.sql,
@@ -47,7 +53,8 @@ def page(
         key=shape.key_list,
         lock=LOCK if locked else "",
     )
-    rows = run(conn, statement, {**params, "most": limit + 1}).fetchall()
+    found = run(conn, statement, {**params, "most": limit + 1})
+    rows = found.fetchall()
     last = len(rows) <= limit
     del rows[limit:]
     # zip stops at the shorter: the texts beyond the names are for the cursor alone.
@@ -59,10 +66,22 @@ def page(
         spelt[place] if place in spelt else str(records[-1][column.name])
         for place, column in enumerate(shape.key)
     ]
-    return Page(records=records, cursor=cursor_of(texts), last=last)
+    return Page(records=records, cursor=cursor_of(texts), last=last, size=_size(found, len(rows)))
 
 
-def count(conn: Conn, shape: Shape, where: str | None) -> int:
-    """Count the rows that match."""
-    found: int = one(conn, COUNT.format(table=shape.sql, where=given(where)))[0]
+def _size(found: psycopg.Cursor[Any], rows: int) -> int:
+    """Return about how many bytes the first `rows` rows took on the wire, from some of them."""
+    result = found.pgresult
+    if result is None or not rows:
+        return 0
+    looked = range(0, rows, -(-rows // LOOKED_AT))
+    taken = sum(len(result.get_value(row, at) or b"") for row in looked for at in range(result.nfields))
+    return taken * rows // len(looked)
+
+
+def count(conn: Conn, shape: Shape, where: str | None, excluding: Sequence[Cursor] = ()) -> int:
+    """Count the rows that match, those with keys in `excluding` left out."""
+    others, params = leaving_out(shape, excluding)
+    statement = COUNT.format(table=shape.sql, where=given(where), others=others)
+    found: int = one(conn, statement, params)[0]
     return found

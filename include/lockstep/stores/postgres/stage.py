@@ -48,10 +48,29 @@ class Entry:
     mask: str
 
 
+class Misfit(Exception):
+    """An entry that the server does not take."""
+
+    def __init__(self, row: Mapping[str, Any], error: RecordError) -> None:
+        super().__init__(str(error))
+        self.row = row
+        self.error = error
+
+
 def staged(
     conn: Conn, shape: Shape, columns: Sequence[Column], entries: Sequence[Entry], write: Write[T]
 ) -> T:
-    """Send entries to the temporary table and call `write`; RecordError names the first that does not fit.
+    """Send entries to the temporary table and call `write`; RecordError names the first that does not fit."""
+    try:
+        return fitted(conn, shape, columns, entries, write)
+    except Misfit as found:
+        raise found.error from found.__cause__
+
+
+def fitted(
+    conn: Conn, shape: Shape, columns: Sequence[Column], entries: Sequence[Entry], write: Write[T]
+) -> T:
+    """Send entries to the temporary table and call `write`; Misfit for the first that does not fit.
 
     In a savepoint, so that after a failure the rows can be tried again to find the one to blame.
     """
@@ -64,7 +83,8 @@ def staged(
             culprit = _first_failing(conn, shape, columns, entries, write)
         if culprit is None:
             raise
-        raise _blamed(shape, entries[culprit].row, problem) from problem
+        row = entries[culprit].row
+        raise Misfit(row, _blamed(shape, row, problem)) from problem
 
 
 def _attempt(
@@ -78,7 +98,8 @@ def _attempt(
             try:
                 copy.write_row((n, entry.mask, *values))
             except (psycopg.Error, ValueError, TypeError, OverflowError) as problem:
-                raise _unsendable(conn, shape, columns, entry.row, problem) from problem
+                error = _unsendable(conn, shape, columns, entry.row, problem)
+                raise Misfit(entry.row, error) from problem
     written = write(entries)
     run(conn, DROP)
     return written

@@ -9,8 +9,9 @@ from typing import Any
 
 from lockstep.domain.exchange import BackupPart
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
+from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Everything, Postgres, Table
-from lockstep.stores.postgres import checkpoints, dump, outside, ranges, read
+from lockstep.stores.postgres import checkpoints, dump, outside, plan, read
 from lockstep.stores.postgres.connect import Connector
 from lockstep.stores.postgres.fetch import fetch
 from lockstep.stores.postgres.fingerprint import fingerprint
@@ -64,7 +65,11 @@ class PostgresStore:
 
     def plan_ranges(self, table: Table, *, where: str | None, shards: int, least: int) -> list[KeyRange]:
         with self._snapshot() as conn:
-            return ranges.plan(conn, keyed(conn, table), where=where, shards=shards, least=least)
+            return plan.plan(conn, keyed(conn, table), where=where, shards=shards, least=least)
+
+    def width(self, table: Table) -> int | None:
+        with self._snapshot() as conn:
+            return plan.width(conn, existing(conn, table))
 
     def read(
         self,
@@ -75,6 +80,7 @@ class PostgresStore:
         within: KeyRange,
         after: Cursor | None,
         limit: int,
+        excluding: Sequence[Cursor] = (),
     ) -> Page:
         with self._snapshot() as conn:
             return read.page(
@@ -86,6 +92,7 @@ class PostgresStore:
                 after=after,
                 limit=limit,
                 locked=False,
+                excluding=excluding,
             )
 
     def keys_of(self, table: Table) -> tuple[str, ...]:
@@ -103,9 +110,9 @@ class PostgresStore:
             tables = [Table(self.database, name, schema=schema) for schema, name in all_tables(conn)]
             return {table.slug: fingerprint(conn, table) for table in tables}
 
-    def count(self, table: Table, where: str | None = None) -> int:
+    def count(self, table: Table, where: str | None = None, *, excluding: Sequence[Cursor] = ()) -> int:
         with self._snapshot() as conn:
-            return read.count(conn, existing(conn, table), where)
+            return read.count(conn, (keyed if excluding else existing)(conn, table), where, excluding)
 
     def claim(self, fence: Fence) -> Progress:
         with self._own() as conn, waiting(self._connector, conn, ROW_TIMEOUT, f"claim of {fence}"):
@@ -114,6 +121,12 @@ class PostgresStore:
     def progress(self, run_id: str, phase: str) -> dict[tuple[int, int], Progress]:
         with self._own() as conn:
             return checkpoints.progress_of(conn, run_id, phase)
+
+    def quarantined(
+        self, run_id: str, phase: str, step: int | None = None
+    ) -> list[tuple[int, int, Quarantined]]:
+        with self._own() as conn:
+            return checkpoints.quarantined(conn, run_id, phase, step)
 
     def fence_off(self, run_id: str, epoch: int) -> None:
         with self._own() as conn, waiting(self._connector, conn, ROW_TIMEOUT, f"fence around run {run_id}"):

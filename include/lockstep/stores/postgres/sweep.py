@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from lockstep.domain.errors import DataError
 from lockstep.domain.exchange import Swept
 from lockstep.domain.progress import Cursor, KeyRange
 from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image, returns_old
-from lockstep.stores.postgres.ranges import aliased, bounds, cursor_of, same_key, within_range
+from lockstep.stores.postgres.ranges import aliased, cursor_of, same_key, within_range
 from lockstep.stores.postgres.shape import Column, Shape
 from lockstep.stores.postgres.text import Conn, given, listed, run
 
@@ -62,12 +63,13 @@ def sweep(
     after: Cursor | None,
     limit: int,
     filing: Filing | None,
+    excluding: Sequence[Cursor] = (),
 ) -> Swept:
     """Update the next `limit` rows that match; with `filing`, journal those that really change."""
     columns = [shape.writable(name) for name in assignments]
     if not columns:
         raise DataError(f"{shape.table}: an update without assignments.", table=shape.table.slug)
-    condition, params = within_range(shape, within, after)
+    condition, params = within_range(shape, within, after, excluding)
     parts = {"table": shape.sql, "where": given(where), "key": shape.key_list}
     texts = listed(column.text() for column in shape.key)
     end = END.format(bounds=condition, texts=texts, **parts)
@@ -76,7 +78,7 @@ def sweep(
         return Swept(cursor=after, read=0, written=0, last=True)
     found, *key = row
     cursor = cursor_of(key)
-    condition, params = bounds(shape, within.lower if after is None else after, cursor)
+    condition, params = within_range(shape, replace(within, upper=cursor), after, excluding)
     parts |= {
         "bounds": condition,
         "sets": listed(f"{column.sql} = {_value(assignments[column.name])}" for column in columns),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from lockstep.domain.exchange import Swept, TakenBack
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
+from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Postgres, Table
-from lockstep.stores.postgres import checkpoints, insert, park, read, sweep, take_back, write
+from lockstep.stores.postgres import checkpoints, insert, park, ranges, read, sweep, take_back, write
 from lockstep.stores.postgres.connect import Connector
 from lockstep.stores.postgres.errors import translated
 from lockstep.stores.postgres.fetch import fetch
@@ -75,6 +77,7 @@ class PostgresUnit:
         after: Cursor | None,
         limit: int,
         journal: bool,
+        excluding: Sequence[Cursor] = (),
     ) -> Swept:
         with self._waiting(f"update {table}"):
             return sweep.sweep(
@@ -86,6 +89,7 @@ class PostgresUnit:
                 after=after,
                 limit=limit,
                 filing=self._filing() if journal else None,
+                excluding=excluding,
             )
 
     def read_locked(
@@ -97,6 +101,7 @@ class PostgresUnit:
         within: KeyRange,
         after: Cursor | None,
         limit: int,
+        excluding: Sequence[Cursor] = (),
     ) -> Page:
         with self._waiting(f"read {table} for update"):
             return read.page(
@@ -108,6 +113,7 @@ class PostgresUnit:
                 after=after,
                 limit=limit,
                 locked=True,
+                excluding=excluding,
             )
 
     def write_rows(self, table: Table, pairs: Sequence[tuple[Row, Row]], *, journal: bool) -> int:
@@ -139,9 +145,18 @@ class PostgresUnit:
         with self._translated():
             return fetch(self._conn, keyed(self._conn, table), rows)
 
-    def count(self, table: Table, where: str | None = None) -> int:
+    def count(self, table: Table, where: str | None = None, *, excluding: Sequence[Cursor] = ()) -> int:
         with self._translated():
-            return read.count(self._conn, existing(self._conn, table), where)
+            shape = (keyed if excluding else existing)(self._conn, table)
+            return read.count(self._conn, shape, where, excluding)
+
+    def cursor_of(self, table: Table, row: Row) -> Cursor:
+        with self._translated():
+            return ranges.cursor_of_row(self._conn, keyed(self._conn, table), row)
+
+    def quarantine(self, records: Sequence[Quarantined]) -> None:
+        with self._translated():
+            checkpoints.quarantine(self._conn, replace(self._fence, step=self.step), records)
 
     def fingerprint(self, table: Table) -> Fingerprint:
         with self._translated():

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from lockstep.domain.errors import BadRecords, RecordError
+from lockstep.domain.quarantine import Quarantined
 from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image, returns_old
-from lockstep.stores.postgres.ranges import aliased, between, same_key
+from lockstep.stores.postgres.ranges import aliased, between, cursor_of_row, same_key
 from lockstep.stores.postgres.shape import Column, Shape, meant
-from lockstep.stores.postgres.stage import STAGE, Entry, staged
+from lockstep.stores.postgres.stage import STAGE, Entry, Misfit, fitted
 from lockstep.stores.postgres.text import Conn, listed, quote, run
 from lockstep.stores.postgres.values import fault, same
 
@@ -52,7 +54,14 @@ WITH "_lockstep_new" AS (
 
 def write_pairs(conn: Conn, shape: Shape, pairs: Sequence[tuple[Row, Row]], *, filing: Filing | None) -> int:
     """Write (read row, changed row) pairs, only columns that some pair changes; return rows written."""
-    changes = [(read, changed, _changed_names(shape, read, changed)) for read, changed in pairs]
+    changes, faults = [], []
+    for read, changed in pairs:
+        try:
+            changes.append((read, changed, _changed_names(shape, read, changed)))
+        except RecordError as problem:
+            faults.append((read, problem))
+    if faults:
+        raise bad_records(conn, shape, faults)
     names = set().union(*(found for _, _, found in changes))
     columns = [column for column in shape.columns if column.name in names]
     entries = [
@@ -63,7 +72,25 @@ def write_pairs(conn: Conn, shape: Shape, pairs: Sequence[tuple[Row, Row]], *, f
     if not entries:
         return 0
     write = partial(overwrite, conn, shape, columns, filing)
-    return staged(conn, shape, (*shape.key, *columns), entries, write)
+    try:
+        return fitted(conn, shape, (*shape.key, *columns), entries, write)
+    except Misfit as found:
+        raise bad_records(conn, shape, [(found.row, found.error)]) from found.__cause__
+
+
+def bad_records(conn: Conn, shape: Shape, faults: Sequence[tuple[Row, RecordError]]) -> BadRecords:
+    """Return the error that names the records by their places in the key order."""
+    return BadRecords(
+        resource=str(shape.table),
+        records=tuple(
+            Quarantined(
+                key=cursor_of_row(conn, shape, row),
+                shown=repr(error.key),
+                error=f"{error.problem} Fix: {error.fields['fix']}",
+            )
+            for row, error in faults
+        ),
+    )
 
 
 def overwrite(
