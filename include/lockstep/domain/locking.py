@@ -13,7 +13,9 @@ from enum import Enum
 
 #: Comments, texts and quoted names: what is inside them says nothing of the statement. Dollar quotes too.
 _QUIET = re.compile(
-    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(?P<tag>\$\w*\$).*?(?P=tag)", re.DOTALL
+    r"--[^\n]*|/\*.*?\*/|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\""
+    r"|(?P<tag>\$\w*\$).*?(?P=tag)",
+    re.DOTALL,
 )
 
 #: Statements that block neither reads nor writes of the table while they wait, and little while they work.

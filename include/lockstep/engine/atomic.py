@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, cast
 
-from lockstep.domain.errors import Unavailable, UndoFailed
+from lockstep.domain.errors import UndoFailed
+from lockstep.domain.locking import PATIENCE
 from lockstep.domain.operations.base import Operation
 from lockstep.domain.operations.copy import Copy
 from lockstep.domain.operations.sql import Sql
@@ -25,6 +24,7 @@ from lockstep.engine.guard import guarded
 from lockstep.engine.operations.copy import CopyHandler
 from lockstep.engine.operations.handler import WHOLE, TableHandler
 from lockstep.engine.operations.registry import handler_of
+from lockstep.engine.patience import Patience, patiently
 from lockstep.engine.ports import TableStore, TableUnit
 from lockstep.engine.services import Services
 from lockstep.engine.steps import WHOLE_DIRECTION, direction_of
@@ -55,26 +55,25 @@ def run_atomic(
     context = StepContext(
         services=services, revision=revision, run=run, phase=phase, step=1, fence=fence, within=KeyRange()
     )
-    progress = store.claim(fence)
-    if not progress.done:
-        progress = _attempts(context, store, operations)
+    progress = patiently(context, _patience(operations), lambda: _attempt(context, store, operations))
     services.ledger.save(fence, progress)
     return {"read": progress.read, "written": progress.written, "transaction": "committed"}
 
 
-def _attempts(context: StepContext, store: TableStore, operations: Sequence[Operation]) -> Progress:
-    """Try again, from the start, when a lock was not to be had."""
-    attempts = max((op.attempts for op in operations if isinstance(op, Sql)), default=1)
-    for attempt in range(1, attempts + 1):
-        try:
-            return _once(context, store, operations)
-        except Unavailable as problem:
-            if attempt == attempts:
-                raise
-            pause = min(2.0**attempt, 30.0) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            context.log.warning(f"attempt {attempt} of {attempts} gave way: {problem} Next in {pause:.1f} s.")
-            time.sleep(pause)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+def _patience(operations: Sequence[Operation]) -> Patience:
+    """Return how long the whole transaction is tried again: as long as its most patient operation says."""
+    given = [op for op in operations if isinstance(op, Sql)]
+    attempts = [op.attempts for op in given if op.attempts is not None]
+    return Patience(
+        seconds=max((op.patience for op in given), default=PATIENCE),
+        attempts=max(attempts) if given and len(attempts) == len(given) else None,
+    )
+
+
+def _attempt(context: StepContext, store: TableStore, operations: Sequence[Operation]) -> Progress:
+    # Asked anew: the answer to a COMMIT may have been lost, and the transaction is done then.
+    progress = store.claim(context.fence)
+    return progress if progress.done else _once(context, store, operations)
 
 
 def _once(context: StepContext, store: TableStore, operations: Sequence[Operation]) -> Progress:
@@ -137,9 +136,7 @@ def _back_batches(context: StepContext, done: Done) -> list[TableBatch]:
         assert isinstance(handler, TableHandler)
         return [handler.as_back_batch(done)]
     if operation.reverse is not None:
-        back: tuple[Operation, ...] | None = (
-            Sql(operation.at, operation.reverse, operation.touches, None, operation.lock_timeout),
-        )
+        back: tuple[Operation, ...] | None = (replace(operation, statements=operation.reverse, reverse=None),)
     else:
         back = statements_back(context.revision, done.step, range(1, len(context.revision.upgrade) + 1))
     if back is None or any(not op.fits_in_transaction for op in back):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lockstep.domain.errors import OperationError
+from lockstep.domain.locking import PATIENCE
 from lockstep.domain.operations.base import Statements, expect_database, statements_of, touched_of
 from lockstep.domain.resources import Postgres, Table
 
@@ -28,8 +29,12 @@ class Sql(Statements):
     statements: tuple[str, ...]
     touches: tuple[Table, ...] | None = None
     reverse: tuple[str, ...] | None = None
-    lock_timeout: float = 5.0
-    attempts: int = 5
+    #: seconds; None for what the words of each statement ask for
+    lock_timeout: float | None = None
+    #: None for as many as the patience allows
+    attempts: int | None = None
+    #: seconds that it goes on asking for locks
+    patience: float = PATIENCE
 
 
 def sql(
@@ -37,14 +42,17 @@ def sql(
     *statements: str,
     touches: Sequence[Table] | Table | None = None,
     reverse: str | Sequence[str] | None = None,
-    lock_timeout: float = 5.0,
-    attempts: int = 5,
+    lock_timeout: float | None = None,
+    attempts: int | None = None,
+    patience: float = PATIENCE,
 ) -> Sql:
     """Run SQL statements in one transaction: all of them, or none.
 
     `touches`: the tables that they change; without it the whole database is backed up and compared.
     `reverse`: statements that take these back after a failure; without it those of `downgrade()` do.
-    `lock_timeout`: seconds to wait for a lock before giving way; tried `attempts` times in all.
+    `lock_timeout`: seconds to wait for a lock before the transaction gives way; without it 2 for statements
+    that make others queue (ALTER TABLE, DROP, TRUNCATE, CREATE INDEX, …), and 60 for those that wait for rows.
+    `patience`: seconds that it is tried again for, `attempts` times at most where that is given.
     """
     expect_database("sql", database, Postgres)
     texts = statements_of("sql", "statements", statements)
@@ -57,7 +65,8 @@ def sql(
             )
         if _CONTROLS_TRANSACTION.match(text):
             raise OperationError(f"ops.sql begins and commits by itself; take out {text!r}.", verb="sql")
-    if not lock_timeout > 0 or attempts < 1:
-        raise OperationError("ops.sql: lock_timeout and attempts must be above zero.", verb="sql")
+    for name, given in (("lock_timeout", lock_timeout), ("attempts", attempts), ("patience", patience)):
+        if given is not None and not given > 0:
+            raise OperationError(f"ops.sql: {name} must be above zero, got {given!r}.", verb="sql")
     tables = touched_of("sql", database, touches)
-    return Sql(database, texts, tables, back, float(lock_timeout), attempts)  # type: ignore[arg-type]
+    return Sql(database, texts, tables, back, lock_timeout, attempts, patience)  # type: ignore[arg-type]

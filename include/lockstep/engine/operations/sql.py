@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 
-from lockstep.domain.errors import Unavailable, UndoFailed
+from lockstep.domain.errors import UndoFailed
 from lockstep.domain.operations.base import Operation
 from lockstep.domain.operations.sql import Sql
 from lockstep.domain.operations.sql_outside_transaction import SqlOutsideTransaction
@@ -15,31 +14,39 @@ from lockstep.domain.progress import Progress
 from lockstep.engine.context import StepContext
 from lockstep.engine.done import Done, done_steps
 from lockstep.engine.operations.handler import TableHandler, table_store
-from lockstep.engine.operations.statements import run_statements
-from lockstep.engine.ports import TableUnit
+from lockstep.engine.operations.statements import execute, run_statements
+from lockstep.engine.patience import Patience, patiently
+from lockstep.engine.ports import TableStore, TableUnit
 
 
 class SqlHandler(TableHandler):
     def batch(self, context: StepContext, operation: Sql, unit: TableUnit, progress: Progress) -> Progress:
         for statement in operation.statements:
             context.log.info(" ".join(statement.split()))
-        changed = unit.execute(operation.statements, lock_timeout=operation.lock_timeout)
+        changed = execute(unit, operation)
         return Progress(batches=1, read=changed, written=changed, done=True)
 
     def forward(self, context: StepContext, operation: Sql) -> Progress:
-        """Try as often as the operation says: each attempt waits for locks only so long, then gives way."""
-        for attempt in range(1, operation.attempts + 1):
-            try:
-                return super().forward(context, operation)
-            except Unavailable as problem:
-                if attempt == operation.attempts:
-                    raise
-                pause = min(2.0**attempt, 30.0) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-                context.log.warning(
-                    f"attempt {attempt} of {operation.attempts} gave way: {problem} Next in {pause:.1f} s."
-                )
-                time.sleep(pause)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        """Try as long as the operation says: each attempt waits for locks only so long, then gives way."""
+        store = table_store(context, operation)
+        patience = Patience(seconds=operation.patience, attempts=operation.attempts)
+        progress = patiently(context, patience, lambda: self._once(context, store, operation))
+        context.services.ledger.save(context.fence, progress)
+        context.tell(progress, operation.title)
+        return progress
+
+    def _once(self, context: StepContext, store: TableStore, operation: Sql) -> Progress:
+        progress = store.claim(context.fence)
+        if progress.done:
+            return progress
+        context.pace()
+        with store.unit(context.fence) as unit:
+            context.services.reached("batch opened")
+            progress = self.batch(context, operation, unit, progress)
+            unit.advance(progress)
+            context.services.reached("batch written")
+        context.services.reached("batch committed")
+        return progress
 
     def back(self, context: StepContext, done: Done) -> Progress:
         return take_statements_back(context, done)
@@ -76,12 +83,7 @@ def take_statements_back(context: StepContext, done: Done) -> Progress:
 
 
 def _reversed(operation: Sql | SqlOutsideTransaction) -> Operation:
-    statements = operation.reverse or ()
-    if isinstance(operation, Sql):
-        return Sql(
-            operation.at, statements, operation.touches, None, operation.lock_timeout, operation.attempts
-        )
-    return SqlOutsideTransaction(operation.at, statements, operation.touches, None, operation.lock_timeout)
+    return replace(operation, statements=operation.reverse or (), reverse=None)
 
 
 def _committed(done: Done) -> bool:

@@ -10,6 +10,7 @@ from lockstep.engine.context import StepContext
 from lockstep.engine.done import Done
 from lockstep.engine.operations.handler import WHOLE, table_store
 from lockstep.engine.operations.sql import take_statements_back
+from lockstep.engine.operations.statements import run_outside
 from lockstep.engine.services import Services
 
 
@@ -26,7 +27,7 @@ class SqlOutsideTransactionHandler:
                 continue
             context.alive()
             context.log.info(" ".join(statement.split()))
-            store.run_outside_transaction(statement, lock_timeout=operation.lock_timeout)
+            run_outside(context, store, operation, statement)
             context.services.reached("batch written")
             progress = replace(
                 progress,
