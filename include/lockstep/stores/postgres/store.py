@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.domain.exchange import BackupPart
+from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
 from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Everything, Postgres, Table
-from lockstep.stores.postgres import checkpoints, dump, outside, plan, read
+from lockstep.stores.postgres import checkpoints, dump, outside, plan, read, signals
 from lockstep.stores.postgres.connect import Connector
 from lockstep.stores.postgres.fetch import fetch
 from lockstep.stores.postgres.fingerprint import fingerprint
@@ -20,6 +21,7 @@ from lockstep.stores.postgres.schema import ensure
 from lockstep.stores.postgres.shape import all_tables, existing, keyed, shape_of
 from lockstep.stores.postgres.text import Conn, one
 from lockstep.stores.postgres.unit import ROW_TIMEOUT, PostgresUnit, unit
+from lockstep.stores.postgres.vacuum import vacuum
 
 #: What the server says of itself.
 FACTS = "SELECT current_setting('server_version'), current_database(), current_user"
@@ -137,6 +139,12 @@ class PostgresStore:
 
     def run_outside_transaction(self, statement: str, *, lock_timeout: float) -> None:
         outside.run_outside(self._connector, statement, lock_timeout)
+
+    def pressure(self, limits: Limits) -> list[Reading]:
+        return signals.pressure(self._connector, limits)
+
+    def vacuum(self, table: Table) -> bool:
+        return vacuum(self._connector, table)
 
     def backup(self, touched: Sequence[Table | Everything]) -> Iterator[BackupPart]:
         return dump.backup(self._connector, touched, self._pg_bin)

@@ -1,0 +1,227 @@
+"""What a server says of itself before each batch: one query, read into go, slow and stop.
+
+A role sees the sessions and standbys of others only as a member of pg_monitor. What it may not see might be
+anything, so it means stop, and the reading says what to grant. A limit of infinity is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isinf
+from typing import Any
+
+from lockstep.domain.errors import LockstepError
+from lockstep.domain.pacing import Limits, Reading, Verdict
+from lockstep.stores.postgres.connect import Connector
+from lockstep.stores.postgres.text import Conn, one, run
+
+#: bytes that a standby may be behind without being late: the last few records of an idle server
+TRIFLE = 64 * 1024
+#: seconds without a word from a standby after which the silence is its lag; it speaks every ten
+SILENCE = 15.0
+
+_LAG = "replication lag"
+
+GRANT = "GRANT pg_monitor TO {role}"
+
+#: Everything at once. A role that may not see others' sessions finds two words where their query is. A standby that has
+#: nothing to replay reports no lag, or an old one: its distance in bytes says whether it counts. Waiters are
+#: asked for their blockers only if they wait, since that question takes every partition of the lock table.
+READ = """
+WITH sessions AS MATERIALIZED (
+    SELECT pid, wait_event_type, application_name LIKE 'lockstep%%' AS ours, xact_start,
+           query = '<insufficient privilege>' AND usesysid IS NOT NULL AS hidden,
+           datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AS here
+    FROM pg_stat_activity
+    WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+), waiters AS (
+    SELECT count(*) AS waiting FROM sessions AS w
+    WHERE w.here AND w.wait_event_type = 'Lock' AND NOT w.ours AND EXISTS (
+        SELECT FROM sessions AS b WHERE b.ours AND b.pid = ANY(pg_blocking_pids(w.pid)))
+), oldest AS (
+    SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age
+    FROM sessions WHERE here AND NOT ours AND xact_start IS NOT NULL
+    ORDER BY xact_start LIMIT 1
+), prepared AS (
+    SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::float8 AS age
+    FROM pg_prepared_xacts WHERE database = current_database()
+    ORDER BY prepared LIMIT 1
+), standbys AS (
+    SELECT jsonb_build_object(
+        'name', coalesce(nullif(application_name, ''), 'process ' || pid),
+        'hidden', state IS NULL,
+        'behind', pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn),
+        'lag', extract(epoch FROM replay_lag),
+        'silent', extract(epoch FROM clock_timestamp() - reply_time)) AS standby
+    FROM pg_stat_replication
+    WHERE state IS NULL OR (state <> 'backup' AND replay_lsn IS NOT NULL)
+), slots AS (
+    SELECT jsonb_build_object(
+        'name', slot_name, 'active', active, 'status', wal_status,
+        'kept', pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) AS slot
+    FROM pg_replication_slots WHERE restart_lsn IS NOT NULL AND wal_status IS DISTINCT FROM 'lost'
+)
+SELECT session_user,
+    (SELECT waiting FROM waiters),
+    (SELECT count(*) FROM sessions WHERE here AND hidden),
+    (SELECT jsonb_build_array('process ' || pid, age) FROM oldest),
+    (SELECT jsonb_build_array('prepared ' || gid, age) FROM prepared),
+    (SELECT count(*) FROM sessions),
+    current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true)::int, 0),
+    (SELECT coalesce(jsonb_agg(standby), '[]') FROM standbys),
+    (SELECT coalesce(jsonb_agg(slot), '[]') FROM slots)
+"""
+
+#: Make a standby that waits for nothing say where it is: an id for a transaction is a record of WAL, and
+#: each record that a standby writes makes it answer.
+NUDGE = "SELECT txid_current()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What the query found."""
+
+    role: str
+    waiting: int
+    #: sessions of this database that the role may not look into
+    hidden: int
+    #: [who, seconds]
+    oldest: list[Any] | None
+    prepared: list[Any] | None
+    connections: int
+    allowed: int
+    standbys: list[dict[str, Any]]
+    slots: list[dict[str, Any]]
+
+
+def pressure(connector: Connector, limits: Limits) -> list[Reading]:
+    """Read the server's signals; stop, with the reason, for what cannot be read."""
+    try:
+        with connector.transaction(pinned=False) as conn:
+            readings = list(_readings(_look(conn), limits))
+            if any(reading.verdict != "go" and reading.signal.startswith(_LAG) for reading in readings):
+                run(conn, NUDGE)
+            return readings
+    except LockstepError as problem:
+        return [
+            Reading(
+                signal=f"signals of {connector.address.conn_id}",
+                verdict="stop",
+                detail=f"they cannot be read, which means stop: {problem}",
+            )
+        ]
+
+
+def _look(conn: Conn) -> _Seen:
+    role, waiting, hidden, oldest, prepared, connections, allowed, standbys, slots = one(conn, READ)
+    return _Seen(
+        role=role,
+        waiting=waiting,
+        hidden=hidden,
+        oldest=oldest,
+        prepared=prepared,
+        connections=connections,
+        allowed=allowed,
+        standbys=standbys,
+        slots=slots,
+    )
+
+
+def _readings(seen: _Seen, limits: Limits) -> Iterator[Reading]:
+    for standby in seen.standbys:
+        if not isinf(limits.replication_lag):
+            yield _lag(standby, seen.role, limits)
+    for slot in seen.slots:
+        if not isinf(limits.slot_bytes):
+            yield _slot(slot, limits.slot_bytes)
+    if not isinf(limits.waiters):
+        yield _hidden("sessions that wait for our locks", seen) or Reading(
+            signal="sessions that wait for our locks",
+            verdict=_verdict(seen.waiting, limits.waiters),
+            detail=f"{seen.waiting}, allowed {limits.waiters}",
+        )
+    if not isinf(limits.transaction_age):
+        yield _hidden("other transactions", seen) or _oldest(seen, limits.transaction_age)
+    if not isinf(limits.connections):
+        yield _connections(seen, limits.connections)
+
+
+def _lag(standby: dict[str, Any], role: str, limits: Limits) -> Reading:
+    signal = f"{_LAG} of {standby['name']}"
+    if standby["hidden"]:
+        return _unreadable(signal, role)
+    behind, lag, silent = standby["behind"], standby["lag"], standby["silent"] or 0.0
+    if behind <= TRIFLE:
+        return Reading(signal=signal, verdict="go", detail="it has replayed all there is")
+    if silent > SILENCE:
+        lag = (lag or 0.0) + silent
+    if lag is None:  # it has measured none yet, as while it catches up: then the distance decides
+        verdict = _verdict(behind, limits.slot_bytes)
+        return Reading(
+            signal=signal,
+            verdict=verdict,
+            detail=f"{_size(behind)} behind, allowed {_size(limits.slot_bytes)} while it says no time",
+        )
+    return Reading(
+        signal=signal,
+        verdict=_verdict(lag, limits.replication_lag),
+        detail=f"{lag:.1f} s ({_size(behind)}), allowed {limits.replication_lag:g} s",
+    )
+
+
+def _slot(slot: dict[str, Any], most: float) -> Reading:
+    idle = "" if slot["active"] else ", and nobody reads it: drop it if nobody will"
+    signal = f"WAL kept by replication slot {slot['name']}"
+    detail = f"{_size(slot['kept'])}, allowed {_size(most)}{idle}"
+    if slot["status"] == "unreserved":
+        return Reading(signal=signal, verdict="stop", detail=f"the server is about to remove it: {detail}")
+    return Reading(signal=signal, verdict=_verdict(slot["kept"], most), detail=detail)
+
+
+def _oldest(seen: _Seen, most: float) -> Reading:
+    """Say slow at most: waiting for somebody else's transaction to end could take for ever."""
+    found = [each for each in (seen.oldest, seen.prepared) if each is not None]
+    who, age = max(found, key=lambda each: each[1], default=("none", 0.0))
+    return Reading(
+        signal="oldest other transaction",
+        verdict="slow" if age > most else "go",
+        detail=f"{who}, open for {age:.0f} s, at full pace up to {most:g} s",
+    )
+
+
+def _connections(seen: _Seen, share: float) -> Reading:
+    """Stop beyond the share; slow while fewer than twice as many are free as it demands."""
+    used = seen.connections / max(1, seen.allowed)
+    verdict: Verdict = "stop" if used > share else "slow" if used > 1 - 2 * (1 - share) else "go"
+    return Reading(
+        signal="connections",
+        verdict=verdict,
+        detail=f"{seen.connections} of {seen.allowed}, allowed {share:.0%}",
+    )
+
+
+def _hidden(signal: str, seen: _Seen) -> Reading | None:
+    return _unreadable(signal, seen.role) if seen.hidden else None
+
+
+def _unreadable(signal: str, role: str) -> Reading:
+    grant = GRANT.format(role=role)
+    return Reading(
+        signal=signal,
+        verdict="stop",
+        detail=f"role {role} may not see it, which means stop. As an administrator: {grant}",
+    )
+
+
+def _verdict(value: float, most: float) -> Verdict:
+    return "stop" if value > most else "slow" if value > most / 2 else "go"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GB"
