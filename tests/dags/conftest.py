@@ -7,12 +7,14 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from airflow_project import write_project
+from scripted_engine import ScriptedEngine
 
 HERE = Path(__file__).parent
 
@@ -78,3 +80,16 @@ def home_files(airflow_db: None) -> Path:
 def home_project(home_files: Path, own_imports: None) -> Path:
     """Return the project whose DAG files Airflow itself reads; nobody changes it."""
     return home_files
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
+    import lockstep.orchestration as package
+    import lockstep.orchestration.calls  # noqa: F401
+
+    scripted = ScriptedEngine()
+    # dag.test() waits a second wherever it finds nothing that could start yet.
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(package, "calls", scripted)
+    monkeypatch.setitem(sys.modules, "lockstep.orchestration.calls", scripted)
+    return scripted

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.domain.chain import load_chain
-from lockstep.domain.errors import LockstepError, Refused, StepsUnfinished
+from lockstep.domain.errors import Held, LockstepError, Refused, StepsUnfinished
 from lockstep.domain.loading import load_revision
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
@@ -29,6 +29,12 @@ class ScriptedLedger:
     def backups(self, run_id: str) -> list[Any]:
         return []
 
+    def run(self, run_id: str) -> Run:
+        return next(run for run in self.engine.runs.values() if run.id == run_id)
+
+    def quarantined(self, run_id: str) -> list[Any]:
+        return self.engine.quarantined
+
     def run_of(self, dag_id: str, dag_run_id: str) -> Run | None:
         return self.engine.runs.get((dag_id, dag_run_id))
 
@@ -44,6 +50,8 @@ class ScriptedEngine:
 
     #: place → the error that the engine raises there, each time
     fails: dict[Place, Exception] = field(default_factory=dict)
+    #: place → what the engine is held with there, one time after another
+    holds: dict[Place, list[Held]] = field(default_factory=dict)
     #: what opening a run comes to
     opens_as: RunStatus = RunStatus.OPEN
     shards: int = 2
@@ -52,11 +60,14 @@ class ScriptedEngine:
     done: set[Place] = field(default_factory=set)
     noted: list[tuple[str, str]] = field(default_factory=list)
     hops: list[Hop] = field(default_factory=list)
+    quarantined: list[Any] = field(default_factory=list)
     #: what open_run was given
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def reach(self, *place: Any) -> None:
         self.asked.append(place)
+        if self.holds.get(place):
+            raise self.holds[place].pop(0)
         if place in self.fails:
             raise self.fails[place]
         self.done.add(place)
@@ -69,7 +80,7 @@ class ScriptedEngine:
     def load_chain(self, folder: Path) -> Any:
         return load_chain(folder)
 
-    def services_for(self, params: Mapping[str, Any], log: Any) -> Any:
+    def services_for(self, params: Mapping[str, Any], log: Any, told: Any = None) -> Any:
         return Services(ScriptedLedger(self))
 
     def open_run(self, services: Any, chain: Any, revision: Revision, **given: Any) -> Run:
@@ -164,7 +175,7 @@ class ScriptedEngine:
         if not run.backed_up:
             return RunStatus.STOPPED
         if run.facts.get("verified"):
-            return RunStatus.APPLIED
+            return RunStatus.APPLIED_WITH_QUARANTINE if self.quarantined else RunStatus.APPLIED
         if run.facts.get("restored"):
             return RunStatus.DOWNGRADED if run.direction == "downgrade" else RunStatus.ROLLED_BACK
         return RunStatus.FAILED
@@ -175,7 +186,12 @@ class ScriptedEngine:
 
     def outcome(self, services: Any, revision: Revision, run: Run) -> dict[str, Any]:
         self.reach("outcome")
-        good = (RunStatus.APPLIED, RunStatus.DOWNGRADED, RunStatus.NOTHING_TO_DO)
+        good = (
+            RunStatus.APPLIED,
+            RunStatus.APPLIED_WITH_QUARANTINE,
+            RunStatus.DOWNGRADED,
+            RunStatus.NOTHING_TO_DO,
+        )
         if run.status not in good:
             raise LockstepError(f"the run is {run.status}")
         return {"status": run.status.value, "revision": revision.id, "records": 1, "seconds": 1.0}

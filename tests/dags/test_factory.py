@@ -5,11 +5,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow_project import ROOT, write_revisions
+
+from lockstep.domain.pacing import Limits
+from lockstep.engine.services import Settings
+
+#: settings that no form asks for
+NOT_ASKED = {
+    "limits",
+    "batch_bytes",
+    "rows_per_shard",
+    "documents_per_shard",
+    "objects_per_shard",
+    "patience",
+}
 
 PLAIN = '''
     """Change number {number}."""
@@ -225,16 +239,8 @@ def test_every_parameter_is_a_form_with_title_help_and_a_valid_default(project: 
     dag = build(project)["revision_0003_rows"]
 
     dag.params.validate()
-    assert set(dag.params) == {
-        "direction",
-        "shards",
-        "batch_rows",
-        "batch_documents",
-        "batch_objects",
-        "on_failure",
-        "resume",
-        "note",
-    }
+    assert {"direction", "resume", "redrive", "note", "window", "shards"} < set(dag.params)
+    assert set(dag.params) >= {field.name for field in fields(Settings)} - NOT_ASKED
     for name in dag.params:
         schema = dag.params.get_param(name).schema
         assert schema["title"]
@@ -244,7 +250,21 @@ def test_every_parameter_is_a_form_with_title_help_and_a_valid_default(project: 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("direction", "sideways"), ("shards", 0), ("shards", 65), ("batch_rows", 99), ("on_failure", "ask")],
+    [
+        ("direction", "sideways"),
+        ("shards", 0),
+        ("shards", 65),
+        ("batch_seconds", 0.01),
+        ("batch_rows", 0),
+        ("batch_least", 0),
+        ("on_failure", "ask"),
+        ("bad_records", "ignore"),
+        ("quarantine_budget", -1),
+        ("lease_seconds", 5),
+        ("limit_connections", 101),
+        ("limit_waiters", 1.5),
+        ("redrive", "yes"),
+    ],
 )
 def test_a_value_outside_the_limits_is_refused(project: Path, name: str, value: Any) -> None:
     from airflow.sdk.exceptions import ParamValidationError
@@ -253,6 +273,30 @@ def test_a_value_outside_the_limits_is_refused(project: Path, name: str, value: 
 
     with pytest.raises(ParamValidationError):
         dag.params[name] = value
+
+
+def test_the_form_becomes_the_settings_and_its_defaults_are_theirs(project: Path) -> None:
+    from lockstep.orchestration.params import settings_from
+
+    defaults = build(project)["revision_0003_rows"].params.dump()
+    assert settings_from(defaults) == Settings()
+    assert settings_from({}) == Settings()
+
+    given = {"batch_seconds": 5, "bad_records": "quarantine", "limit_slot_gb": 0.5, "limit_connections": 70}
+    assert settings_from({**defaults, **given}) == Settings(
+        batch_seconds=5,
+        bad_records="quarantine",
+        limits=Limits(slot_bytes=512 * 1024**2, connections=0.7),
+    )
+
+
+def test_migrate_passes_on_everything_but_its_target_and_has_no_redrive(project: Path) -> None:
+    from lockstep.orchestration.params import passed_on, revision_params, route_params
+
+    asked = {name: param.value for name, param in route_params("head", "").items()}
+
+    assert set(passed_on(asked)) == set(asked) - {"target"}
+    assert set(passed_on(asked)) == set(revision_params()) - {"direction", "resume", "redrive"}
 
 
 def test_a_dag_runs_only_when_it_is_asked_to_and_never_waits_unseen(project: Path) -> None:

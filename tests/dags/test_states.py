@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from scripted_engine import ScriptedEngine
 
 from lockstep.domain.errors import DataError, Refused, VerificationFailed
+from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.status import RunStatus
 
 BROKEN = DataError("record 'x' cannot be carried")
@@ -31,19 +31,6 @@ WAY_DOWN = (
     STEP_3,
     "verify_restored",
 )
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
-    import lockstep.orchestration as package
-    import lockstep.orchestration.calls  # noqa: F401
-
-    scripted = ScriptedEngine()
-    # dag.test() waits a second wherever it finds nothing that could start yet.
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(package, "calls", scripted)
-    monkeypatch.setitem(sys.modules, "lockstep.orchestration.calls", scripted)
-    return scripted
 
 
 class Ended:
@@ -271,6 +258,24 @@ def test_on_failure_leave_takes_nothing_back(home_project: Path, engine: Scripte
     assert ended.all("record", "emit") == {"success"}
 
 
+def test_an_upgrade_with_records_in_quarantine_is_green_and_says_how_to_try_them_again(
+    home_project: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lockstep.orchestration.logs import TaskLog
+
+    said: list[str] = []
+    monkeypatch.setattr(TaskLog, "warning", lambda self, event, **fields: said.append(event))
+    record = Quarantined(key="k", shown="uid-7", error="no such course")
+    engine.quarantined = [SimpleNamespace(record=record, resource="users", resolved_by=None)]
+
+    ended = run(home_project)
+
+    assert ended.state == "success"
+    assert said[0] == "in quarantine: users, record uid-7: no such course"
+    assert said[1].startswith("1 record(s) are left as they were.")
+    assert "trigger the DAG revision_0002_three_stores with redrive = true" in said[1]
+
+
 def test_nothing_to_do_skips_to_a_green_outcome(home_project: Path, engine: ScriptedEngine) -> None:
     engine.opens_as = RunStatus.NOTHING_TO_DO
 
@@ -341,6 +346,19 @@ def test_an_unknown_parameter_is_refused_before_anything(home_project: Path, eng
 
     assert ended.state == "failed"
     assert ended.one("open_run") == "failed"
+    assert engine.asked == []
+
+
+@pytest.mark.parametrize(
+    "conf", [{"window": "at night"}, {"window": "01:00-05:00 Asia/Singapour"}, {"target": "head"}]
+)
+def test_what_the_form_cannot_refuse_is_refused_before_anything(
+    home_project: Path, engine: ScriptedEngine, conf: dict[str, Any]
+) -> None:
+    ended = run(home_project, **conf)
+
+    assert ended.one("open_run") == "failed"
+    assert str(next(iter(conf.values()))).split()[-1] in ended.left("open_run", "error") or "target" in conf
     assert engine.asked == []
 
 

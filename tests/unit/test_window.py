@@ -24,6 +24,11 @@ def opens(window: str, moment: str) -> float:
 @pytest.mark.parametrize("text", ["", "   "])
 def test_an_empty_window_is_always_open(text: str) -> None:
     assert opens(text, "2026-01-01 12:00") == 0.0
+    assert str(Window.parse(text)) == "always"
+
+
+def test_a_window_is_shown_as_it_was_written() -> None:
+    assert str(Window.parse(" 01:00-05:00 Asia/Singapore ")) == "01:00-05:00 Asia/Singapore"
 
 
 @pytest.mark.parametrize(

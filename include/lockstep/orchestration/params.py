@@ -8,49 +8,53 @@ from typing import Any
 from airflow.sdk import Param
 
 from lockstep.domain.errors import Refused
+from lockstep.domain.pacing import Limits
+from lockstep.domain.window import EXAMPLES, Window
 from lockstep.engine.services import Settings
 
 #: conf key by which migrate and rollback say that they triggered a run; honoured only of them
 PARENT = "lockstep_parent"
+#: headings of the form
+BATCHES = "Batches and shards"
+PACE = "When to wait"
+FAILURES = "When something fails"
+GIGABYTE = 1024**3
+
+_SETTINGS = (
+    "batch_seconds",
+    "batch_rows",
+    "batch_documents",
+    "batch_objects",
+    "batch_least",
+    "shards",
+    "lease_seconds",
+    "window",
+    "bad_records",
+    "quarantine_budget",
+    "vacuum",
+    "on_failure",
+)
 
 
 def _run_forms() -> dict[str, Param]:
     """Return what every kind of run accepts."""
     settings = Settings()
     return {
-        "shards": Param(
-            settings.shards,
-            type="integer",
-            minimum=1,
-            maximum=64,
-            title="Shards",
-            description_md="At most so many key ranges of one operation run side by side, each as one task. "
-            "Small resources use fewer.",
+        "note": Param(
+            "",
+            type="string",
+            maxLength=2000,
+            title="Note",
+            description_md="Kept with the run in the ledger: a ticket, a reason, who approved it.",
         ),
-        "batch_rows": Param(
-            settings.batch_rows,
-            type="integer",
-            minimum=100,
-            maximum=1_000_000,
-            title="Rows in a batch",
-            description_md="Rows of a table that commit together. Fewer lock for a shorter time, more are faster.",
-        ),
-        "batch_documents": Param(
-            settings.batch_documents,
-            type="integer",
-            minimum=1,
-            maximum=100_000,
-            title="Documents in a batch",
-            description_md="Documents of a collection that are journaled and written together.",
-        ),
-        "batch_objects": Param(
-            settings.batch_objects,
-            type="integer",
-            minimum=1,
-            maximum=10_000,
-            title="Objects in a batch",
-            description_md="Objects of a prefix that are journaled and written together.",
-        ),
+        **_failure_forms(settings),
+        **_batch_forms(settings),
+        **_pace_forms(settings),
+    }
+
+
+def _failure_forms(settings: Settings) -> dict[str, Param]:
+    return {
         "on_failure": Param(
             settings.on_failure,
             type="string",
@@ -59,15 +63,145 @@ def _run_forms() -> dict[str, Param]:
             title="After a failure",
             description_md="`downgrade` takes back what was done and compares the data with what it was. "
             "`leave` stops there; until somebody resumes the run, every other is refused.",
+            section=FAILURES,
         ),
-        "note": Param(
-            "",
+        "bad_records": Param(
+            settings.bad_records,
             type="string",
-            maxLength=2000,
-            title="Note",
-            description_md="Kept with the run in the ledger: a ticket, a reason, who approved it.",
+            enum=["fail", "quarantine"],
+            values_display={"fail": "the upgrade fails", "quarantine": "leave it as it was, and list it"},
+            title="A record that cannot be carried",
+            description_md="`fail` ends the upgrade. `quarantine` leaves the record as it was, lists it in the "
+            "ledger with its error, and goes on; the run ends as `applied_with_quarantine`.",
+            section=FAILURES,
+        ),
+        "quarantine_budget": Param(
+            settings.quarantine_budget,
+            type="integer",
+            minimum=0,
+            maximum=100_000,
+            title="Records in quarantine, at most",
+            description_md="One more than this and the upgrade fails after all.",
+            section=FAILURES,
         ),
     }
+
+
+def _batch_forms(settings: Settings) -> dict[str, Param]:
+    return {
+        "batch_seconds": Param(
+            settings.batch_seconds,
+            type="number",
+            minimum=0.05,
+            maximum=60,
+            title="Seconds of a batch",
+            description_md="What a batch aims at: its size follows from how long the ones before took. Shorter "
+            "ones hold their locks for less time, longer ones cost less in all.",
+            section=BATCHES,
+        ),
+        "batch_rows": _most(settings.batch_rows, 1_000_000, "Rows of a table"),
+        "batch_documents": _most(settings.batch_documents, 100_000, "Documents of a collection"),
+        "batch_objects": _most(settings.batch_objects, 10_000, "Objects of a prefix"),
+        "batch_least": Param(
+            settings.batch_least,
+            type="integer",
+            minimum=1,
+            maximum=10_000,
+            title="Records in a batch, at least",
+            description_md="However slow they are.",
+            section=BATCHES,
+        ),
+        "shards": Param(
+            settings.shards,
+            type="integer",
+            minimum=1,
+            maximum=64,
+            title="Shards, at most",
+            description_md="So many key ranges of one operation run side by side, each as one task. Small "
+            "resources use fewer.",
+            section=BATCHES,
+        ),
+        "vacuum": Param(
+            settings.vacuum,
+            type="boolean",
+            title="Vacuum between batches",
+            description_md="Lets the space of rows that were updated be used again while the run goes on, so that "
+            "the table does not double.",
+            section=BATCHES,
+        ),
+        "lease_seconds": Param(
+            settings.lease_seconds,
+            type="number",
+            minimum=10,
+            maximum=3600,
+            title="Seconds of the lease",
+            description_md="How long a run that says nothing keeps the right to write.",
+            section=BATCHES,
+        ),
+    }
+
+
+def _most(default: int, maximum: int, what: str) -> Param:
+    return Param(
+        default,
+        type="integer",
+        minimum=1,
+        maximum=maximum,
+        title=f"{what} in a batch, at most",
+        description_md="Whatever the time says.",
+        section=BATCHES,
+    )
+
+
+def _pace_forms(settings: Settings) -> dict[str, Param]:
+    limits = settings.limits
+    return {
+        "window": Param(
+            settings.window,
+            type="string",
+            maxLength=500,
+            title="Window",
+            description_md=f"When the upgrade may work, such as {EXAMPLES}; empty for always. Outside it the run "
+            "pauses, and it resumes by itself. Taking back what a failure left does not wait.",
+            section=PACE,
+        ),
+        "limit_replication_lag": _limit(
+            limits.replication_lag, "Seconds that a standby or secondary may be behind", 86_400
+        ),
+        "limit_slot_gb": _limit(
+            limits.slot_bytes / GIGABYTE, "Gigabytes of WAL that a replication slot may keep back", 100_000
+        ),
+        "limit_waiters": Param(
+            limits.waiters,
+            type="integer",
+            minimum=0,
+            maximum=10_000,
+            title="Sessions that may wait for a lock of ours",
+            description_md=_WAITS,
+            section=PACE,
+        ),
+        "limit_transaction_age": _limit(
+            limits.transaction_age, "Seconds that another session's transaction may be open", 604_800
+        ),
+        "limit_connections": _limit(
+            limits.connections * 100, "Percent of the server's connections that may be in use", 100
+        ),
+    }
+
+
+_WAITS = "Beyond half of it batches go at half pace, beyond all of it they wait."
+
+
+def _limit(default: float, title: str, maximum: float) -> Param:
+    return Param(
+        default,
+        type="number",
+        minimum=0,
+        maximum=maximum,
+        title=title,
+        description_md=_WAITS,
+        section=PACE,
+    )
 
 
 def revision_params() -> dict[str, Param]:
@@ -80,13 +214,21 @@ def revision_params() -> dict[str, Param]:
             title="Direction",
             description_md="`upgrade` applies the revision, `downgrade` takes an applied one back.",
         ),
-        **_run_forms(),
         "resume": Param(
             False,
             type="boolean",
             title="Resume",
-            description_md="Continue a failed run of this revision where it stopped. Mend the cause first.",
+            description_md="Continue a failed run of this revision where it stopped. Mend the cause first. (A run "
+            "that somebody paused is resumed on its own page instead.)",
         ),
+        "redrive": Param(
+            False,
+            type="boolean",
+            title="Try the records in quarantine again",
+            description_md="Of an applied revision: carry those records that an earlier run left as they were, "
+            "and nothing else. Mend them, or the revision's function, first.",
+        ),
+        **_run_forms(),
     }
 
 
@@ -105,14 +247,34 @@ def route_params(default_target: str, help_text: str) -> dict[str, Param]:
     }
 
 
+def passed_on(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that migrate and rollback give each revision's run as they are."""
+    return {name: params[name] for name in _run_forms() if name in params}
+
+
 def settings_from(params: Mapping[str, Any]) -> Settings:
     """Return the engine's settings for what the form said."""
-    named = ("shards", "batch_rows", "batch_documents", "batch_objects", "on_failure")
-    return Settings(**{name: params[name] for name in named if name in params})
+    named = {name: params[name] for name in _SETTINGS if name in params}
+    return Settings(**named, limits=_limits_from(params))
 
 
-def refuse_unknown(conf: Mapping[str, Any] | None, known: Mapping[str, Any]) -> None:
-    """Raise Refused for a conf key that is no parameter: Airflow would drop it without a word."""
+def _limits_from(params: Mapping[str, Any]) -> Limits:
+    default = Limits()
+    gigabytes = params.get("limit_slot_gb", default.slot_bytes / GIGABYTE)
+    return Limits(
+        replication_lag=float(params.get("limit_replication_lag", default.replication_lag)),
+        slot_bytes=int(gigabytes * GIGABYTE),
+        waiters=int(params.get("limit_waiters", default.waiters)),
+        transaction_age=float(params.get("limit_transaction_age", default.transaction_age)),
+        connections=params.get("limit_connections", default.connections * 100) / 100,
+    )
+
+
+def refuse_bad(conf: Mapping[str, Any] | None, known: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Raise Refused for what the form itself cannot refuse: a key that is no parameter, or a window of no sense.
+
+    Airflow would drop an unknown key without a word.
+    """
     unknown = sorted(set(conf or {}) - set(known) - {PARENT})
     if unknown:
         raise Refused(
@@ -120,3 +282,4 @@ def refuse_unknown(conf: Mapping[str, Any] | None, known: Mapping[str, Any]) -> 
             f"It takes: {', '.join(sorted(known))}.",
             unknown=unknown,
         )
+    Window.parse(str(params.get("window") or ""))

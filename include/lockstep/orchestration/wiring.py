@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +28,24 @@ YAPPER = ("LOCKSTEP_YAPPER_CONN_ID", "lockstep_yapper")
 PG_BIN = "LOCKSTEP_PG_BIN"
 
 
-def services_for(params: Mapping[str, Any], log: Log) -> Services:
-    """Return what the engine works with. Drivers are imported here, when a task runs."""
+def services_for(
+    params: Mapping[str, Any], log: Log, told: Callable[[Mapping[str, Any]], None] = lambda facts: None
+) -> Services:
+    """Return what the engine works with. Drivers and the project's signals are imported here, when a task runs.
+
+    `told`: called with what a shard came to, from time to time.
+    """
     from lockstep.engine.services import Services
     from lockstep.orchestration.params import settings_from
+    from lockstep.orchestration.signals import project_signals
 
     return Services(
         ledger=ledger(),
         vault=vault(),
         stores=open_store,
         sinks=sinks(log),
+        signals=project_signals(),
+        told=told,
         settings=settings_from(params),
         log=log,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, DownstreamTasksSkipped
 
+from lockstep.domain.errors import Held
 from lockstep.orchestration.callers import parent_of
 from lockstep.orchestration.links import LINKS
 from lockstep.orchestration.logs import TaskLog
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from lockstep.domain.run import Run
     from lockstep.engine.services import Services
     from lockstep.orchestration.shape import Shape
+
+
+#: key of a task's state store that says how far it is
+PROGRESS = "progress"
 
 
 def skipping(tasks: Iterable[str]) -> AirflowException:
@@ -71,7 +77,7 @@ class Desk:
     def services(self) -> Services:
         from lockstep.orchestration import calls
 
-        return calls.services_for(self.params, self.log)
+        return calls.services_for(self.params, self.log, self.show)
 
     @cached_property
     def run(self) -> Run:
@@ -92,6 +98,12 @@ class Desk:
         """Name this try of this task on this machine, for the lease."""
         place = f"{self.ti.task_id}[{self.ti.map_index}]" if self.ti.map_index >= 0 else self.ti.task_id
         return f"{self.ti.run_id}/{place} try {self.ti.try_number} on {socket.gethostname()}:{os.getpid()}"
+
+    def show(self, facts: Mapping[str, Any]) -> None:
+        """Keep what a shard came to where Airflow's UI shows it, as far as possible: it is no record."""
+        with suppress(Exception):
+            known = {name: value for name, value in facts.items() if value is not None}
+            self.context["task_state_store"].set(PROGRESS, known)
 
     def states(self, tasks: tuple[str, ...]) -> dict[str, str]:
         """Return Airflow's states of tasks in this run; a mapped one is `<task_id>_<map_index>`."""
@@ -124,12 +136,28 @@ class LockstepTask(BaseOperator):
     def execute(self, context: Any) -> Any:
         return self.guarded(context, self.work)
 
-    def guarded(self, context: Any, work: Callable[[Desk], Any]) -> Any:
-        """Do some work, and tell of it where it fails."""
+    def go_on(
+        self, context: Any, event: Any = None, since: str | None = None, before: str | None = None
+    ) -> Any:
+        """Do what is left after a hold, which began `since` for the reason `before`."""
+        return self.guarded(context, self.work, since, before)
+
+    def guarded(
+        self,
+        context: Any,
+        work: Callable[[Desk], Any],
+        since: str | None = None,
+        before: str | None = None,
+    ) -> Any:
+        """Do some work; give the worker back where it is held, and tell of it where it fails."""
         desk = Desk(self, context)
         self.triggered_by = parent_of(context["dag_run"])
         try:
             return work(desk)
+        except Held as held:
+            from lockstep.orchestration.holding import given_back
+
+            raise given_back(desk, held, since, before) from None
         except (AirflowException, DownstreamTasksSkipped):
             raise  # skips and deferrals: how a task says to Airflow what follows
         except Exception as error:

@@ -12,10 +12,8 @@ from lockstep.orchestration.tasks.base import Desk, LockstepTask
 
 PLAN = "plan"
 FOLLOW = "follow"
-#: parameters that each revision's run is given as they are
-PASSED_ON = ("shards", "batch_rows", "batch_documents", "batch_objects", "on_failure", "note")
 _THERE = {
-    "upgrade": frozenset({RunStatus.APPLIED, RunStatus.NOTHING_TO_DO}),
+    "upgrade": frozenset({RunStatus.APPLIED, RunStatus.APPLIED_WITH_QUARANTINE, RunStatus.NOTHING_TO_DO}),
     "downgrade": frozenset({RunStatus.DOWNGRADED, RunStatus.NOTHING_TO_DO}),
 }
 
@@ -47,13 +45,13 @@ class Follow(LockstepTask):
             if run_is(hop["dag_id"], run_id, *LIVING):
                 self.wait(hop, run_id, done)
             done.append(self.judge(desk, hop, run_id))
-            desk.log.info(_line(done[-1]), **done[-1])
+            _tell(desk, done[-1])
         return _summary(desk, done)
 
     def begin(self, desk: Desk, hop: dict[str, Any]) -> str:
         """Return the run of this hop, started now unless it was before."""
         from lockstep.orchestration import children
-        from lockstep.orchestration.params import PARENT
+        from lockstep.orchestration.params import PARENT, passed_on
 
         attempts = int(desk.context["dag_run"].clear_number or 0)
         named = (hop["dag_id"], desk.ti.run_id, hop["revision"], hop["direction"], attempts)
@@ -61,7 +59,7 @@ class Follow(LockstepTask):
         if found is not None:
             return found
         run_id = children.child_run_id(*named[1:])
-        passed = {name: desk.params[name] for name in PASSED_ON if name in desk.params}
+        passed = passed_on(desk.params)
         conf = {
             **passed,
             "direction": hop["direction"],
@@ -130,10 +128,15 @@ def stopped(hop: dict[str, Any], run_id: str, run: Any, green: bool) -> Lockstep
     )
 
 
-def _line(ended: dict[str, Any]) -> str:
-    return (
+def _tell(desk: Desk, ended: dict[str, Any]) -> None:
+    said = (
         f"revision {ended['revision']}: {ended['status']}, {ended['records']} record(s), {ended['seconds']} s"
     )
+    if ended["status"] == RunStatus.APPLIED_WITH_QUARANTINE.value:
+        said += ". Some are left as they were: its run names them, and how to try them again"
+        desk.log.warning(said, **ended)
+        return
+    desk.log.info(said, **ended)
 
 
 def _summary(desk: Desk, done: list[dict[str, Any]]) -> dict[str, Any]:

@@ -17,9 +17,9 @@ class OpenRun(LockstepTask):
     def work(self, desk: Desk) -> Any:
         from lockstep.orchestration import calls
         from lockstep.orchestration.callers import alive, caller_of
-        from lockstep.orchestration.params import refuse_unknown, revision_params
+        from lockstep.orchestration.params import refuse_bad, revision_params
 
-        refuse_unknown(desk.context["dag_run"].conf, revision_params())
+        refuse_bad(desk.context["dag_run"].conf, revision_params(), desk.params)
         revision = desk.chain[desk.revision.id]
         run = calls.open_run(
             desk.services,

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from lockstep.domain.errors import Refused
+from lockstep.domain.status import RunStatus
 from lockstep.orchestration.failures import ERROR
 from lockstep.orchestration.links import ALL_LINKS
 from lockstep.orchestration.shape import OPEN_RUN
 from lockstep.orchestration.tasks.base import Desk, LockstepTask
+
+#: records in quarantine that the log names
+SHOWN = 5
 
 
 class Outcome(LockstepTask):
@@ -30,7 +34,21 @@ class Outcome(LockstepTask):
         desk.log.info(
             f"{facts.get('status')}: revision {desk.revision.id} is where this run was to bring it", **facts
         )
+        if facts.get("status") == RunStatus.APPLIED_WITH_QUARANTINE.value:
+            self.warn(desk, run.id)
         return facts
+
+    def warn(self, desk: Desk, run_id: str) -> None:
+        """Name the records that were left as they were, and how they are tried again."""
+        left = [one for one in desk.services.ledger.quarantined(run_id) if one.resolved_by is None]
+        for one in left[:SHOWN]:
+            desk.log.warning(f"in quarantine: {one.resource}, record {one.record.shown}: {one.record.error}")
+        more = f" ({SHOWN} of them above; all are on the run's page)" if len(left) > SHOWN else ""
+        desk.log.warning(
+            f"{len(left)} record(s) are left as they were{more}. Mend them, or the revision's function, then trigger "
+            f"the DAG {desk.ti.dag_id} with redrive = true: it tries those alone again.",
+            quarantined=len(left),
+        )
 
     def where(self, desk: Desk) -> str:
         return f"the {desk.params.get('direction', 'run')} of revision {desk.revision.id} is not where it should be"

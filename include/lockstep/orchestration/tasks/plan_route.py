@@ -19,9 +19,9 @@ class PlanRoute(LockstepTask):
     def work(self, desk: Desk) -> Any:
         from lockstep.orchestration import calls
         from lockstep.orchestration.children import refuse_paused
-        from lockstep.orchestration.params import refuse_unknown, route_params
+        from lockstep.orchestration.params import refuse_bad, route_params
 
-        refuse_unknown(desk.context["dag_run"].conf, route_params("", ""))
+        refuse_bad(desk.context["dag_run"].conf, route_params("", ""), desk.params)
         target = str(desk.params["target"])
         hops = calls.plan_route(desk.services, desk.chain, target=target, direction=self.direction)
         if not hops:
