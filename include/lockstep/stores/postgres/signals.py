@@ -25,53 +25,51 @@ _LAG = "replication lag"
 
 GRANT = "GRANT pg_monitor TO {role}"
 
-#: Everything at once. A role that may not see others' sessions finds two words where their query is. A standby that has
-#: nothing to replay reports no lag, or an old one: its distance in bytes says whether it counts. Waiters are
-#: asked for their blockers only if they wait, since that question takes every partition of the lock table.
+#: Everything at once, from the functions below the views: the views' joins cost more than what they read.
+#: A role that may not see others' sessions finds two words where their query is. A standby that has nothing
+#: to replay reports no lag, or an old one: its distance in bytes says whether it counts.
 READ = """
 WITH sessions AS MATERIALIZED (
-    SELECT pid, wait_event_type, application_name LIKE 'lockstep%%' AS ours, xact_start,
+    SELECT pid, application_name, wait_event_type = 'Lock' AS waits, xact_start,
+           coalesce(backend_type, 'client backend') = 'client backend' AND datid IS NOT NULL AS client,
+           coalesce(application_name LIKE 'lockstep%%', false) AS ours,
            query = '<insufficient privilege>' AND usesysid IS NOT NULL AS hidden,
            datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AS here
-    FROM pg_stat_activity
-    WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
-), waiters AS (
-    SELECT count(*) AS waiting FROM sessions AS w
-    WHERE w.here AND w.wait_event_type = 'Lock' AND NOT w.ours AND EXISTS (
-        SELECT FROM sessions AS b WHERE b.ours AND b.pid = ANY(pg_blocking_pids(w.pid)))
-), oldest AS (
-    SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age
-    FROM sessions WHERE here AND NOT ours AND xact_start IS NOT NULL
-    ORDER BY xact_start LIMIT 1
-), prepared AS (
-    SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::float8 AS age
-    FROM pg_prepared_xacts WHERE database = current_database()
-    ORDER BY prepared LIMIT 1
-), standbys AS (
-    SELECT jsonb_build_object(
-        'name', coalesce(nullif(application_name, ''), 'process ' || pid),
-        'hidden', state IS NULL,
-        'behind', pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn),
-        'lag', extract(epoch FROM replay_lag),
-        'silent', extract(epoch FROM clock_timestamp() - reply_time)) AS standby
-    FROM pg_stat_replication
-    WHERE state IS NULL OR (state <> 'backup' AND replay_lsn IS NOT NULL)
-), slots AS (
-    SELECT jsonb_build_object(
-        'name', slot_name, 'active', active, 'status', wal_status,
-        'kept', pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) AS slot
-    FROM pg_replication_slots WHERE restart_lsn IS NOT NULL AND wal_status IS DISTINCT FROM 'lost'
+    FROM pg_stat_get_activity(NULL)
 )
 SELECT session_user,
-    (SELECT waiting FROM waiters),
-    (SELECT count(*) FROM sessions WHERE here AND hidden),
-    (SELECT jsonb_build_array('process ' || pid, age) FROM oldest),
-    (SELECT jsonb_build_array('prepared ' || gid, age) FROM prepared),
-    (SELECT count(*) FROM sessions),
+    count(*) FILTER (WHERE client),
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
         - coalesce(current_setting('reserved_connections', true)::int, 0),
-    (SELECT coalesce(jsonb_agg(standby), '[]') FROM standbys),
-    (SELECT coalesce(jsonb_agg(slot), '[]') FROM slots)
+    count(*) FILTER (WHERE client AND here AND hidden),
+    array_agg(pid) FILTER (WHERE here AND waits AND NOT ours),
+    array_agg(pid) FILTER (WHERE here AND ours),
+    (array_agg(pid ORDER BY xact_start) FILTER (WHERE client AND here AND NOT ours AND xact_start IS NOT NULL))[1],
+    extract(epoch FROM clock_timestamp()
+        - min(xact_start) FILTER (WHERE client AND here AND NOT ours))::float8,
+    (SELECT jsonb_agg(jsonb_build_object(
+            'name', coalesce(nullif(s.application_name, ''), 'process ' || w.pid), 'hidden', w.state IS NULL,
+            'behind', pg_wal_lsn_diff(pg_current_wal_lsn(), w.replay_lsn), 'lag', extract(epoch FROM w.replay_lag),
+            'silent', extract(epoch FROM clock_timestamp() - w.reply_time)))
+        FROM pg_stat_get_wal_senders() AS w LEFT JOIN sessions AS s USING (pid)
+        WHERE w.state IS NULL OR (w.state <> 'backup' AND w.replay_lsn IS NOT NULL)),
+    (SELECT jsonb_agg(jsonb_build_object(
+            'name', slot_name, 'active', active, 'status', wal_status,
+            'kept', pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)))
+        FROM pg_get_replication_slots() WHERE restart_lsn IS NOT NULL AND wal_status IS DISTINCT FROM 'lost')
+FROM sessions
+"""
+
+#: The transaction that was prepared first, of those that nobody has committed yet.
+PREPARED = """
+SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::float8
+FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 1
+"""
+
+#: How many of those that wait, wait for one of ours. Asked only where somebody waits: it takes every partition
+#: of the lock table.
+BEHIND_US = """
+SELECT count(*) FROM unnest(%(waiting)s::int[]) AS pid WHERE pg_blocking_pids(pid) && %(ours)s::int[]
 """
 
 #: Make a standby that waits for nothing say where it is: an id for a transaction is a record of WAL, and
@@ -81,17 +79,16 @@ NUDGE = "SELECT txid_current()"
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """What the query found."""
+    """What was found."""
 
     role: str
-    waiting: int
-    #: sessions of this database that the role may not look into
-    hidden: int
-    #: [who, seconds]
-    oldest: list[Any] | None
-    prepared: list[Any] | None
     connections: int
     allowed: int
+    #: sessions of this database that the role may not look into
+    hidden: int
+    waiting: int
+    #: who has the oldest transaction, and its seconds; None where nobody has one
+    oldest: tuple[str, float] | None
     standbys: list[dict[str, Any]]
     slots: list[dict[str, Any]]
 
@@ -115,17 +112,19 @@ def pressure(connector: Connector, limits: Limits) -> list[Reading]:
 
 
 def _look(conn: Conn) -> _Seen:
-    role, waiting, hidden, oldest, prepared, connections, allowed, standbys, slots = one(conn, READ)
+    role, connections, allowed, hidden, waiting, ours, pid, age, standbys, slots = one(conn, READ)
+    opened = [] if pid is None else [(f"process {pid}", age)]
+    opened += [(f"prepared {gid!r}", since) for gid, since in run(conn, PREPARED)]
+    behind = one(conn, BEHIND_US, {"waiting": waiting, "ours": ours})[0] if waiting and ours else 0
     return _Seen(
         role=role,
-        waiting=waiting,
-        hidden=hidden,
-        oldest=oldest,
-        prepared=prepared,
         connections=connections,
         allowed=allowed,
-        standbys=standbys,
-        slots=slots,
+        hidden=hidden,
+        waiting=behind,
+        oldest=max(opened, key=lambda each: each[1], default=None),
+        standbys=standbys or [],
+        slots=slots or [],
     )
 
 
@@ -182,8 +181,7 @@ def _slot(slot: dict[str, Any], most: float) -> Reading:
 
 def _oldest(seen: _Seen, most: float) -> Reading:
     """Say slow at most: waiting for somebody else's transaction to end could take for ever."""
-    found = [each for each in (seen.oldest, seen.prepared) if each is not None]
-    who, age = max(found, key=lambda each: each[1], default=("none", 0.0))
+    who, age = seen.oldest or ("none", 0.0)
     return Reading(
         signal="oldest other transaction",
         verdict="slow" if age > most else "go",
