@@ -129,7 +129,7 @@ def test_a_long_stop_gives_the_worker_back() -> None:
 
 def test_a_signal_that_cannot_be_read_means_stop_and_is_named() -> None:
     scene = Scene(away=True)
-    with pytest.raises(Held, match="signals of auth.*did not answer"):
+    with pytest.raises(Held, match=r"signals of auth.*did not answer"):
         scene.pacer(patience=2.0).wait()
 
 
@@ -145,7 +145,7 @@ def test_slow_waits_as_long_as_the_batch_took() -> None:
 
 def test_a_pause_gives_the_worker_back_at_once() -> None:
     scene = Scene(pause=Pause(by="olga", reason="the shop is busy", at=NOON))
-    with pytest.raises(Held, match="olga paused the run .* the shop is busy") as held:
+    with pytest.raises(Held, match=r"olga paused the run .* the shop is busy") as held:
         scene.pacer().wait()
     assert held.value.seconds < 10
     assert scene.slept == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -64,7 +65,7 @@ def test_growth_is_gentle_once_the_pace_is_known() -> None:
     for _ in range(12):
         sizes.append(sizer.size)
         sizer.observe(sizer.size, sizer.size * 1e-5)
-    assert all(after <= before * 1.61 for before, after in zip(sizes, sizes[1:], strict=False))
+    assert all(after <= before * 1.61 for before, after in itertools.pairwise(sizes))
     assert sizes[-1] > sizes[0] * 5
 
 
