@@ -21,6 +21,7 @@ from lockstep.engine.copying import Copying
 from lockstep.engine.done import Done, done_steps
 from lockstep.engine.expectations import check_inside
 from lockstep.engine.guard import guarded
+from lockstep.engine.lease import kept
 from lockstep.engine.operations.copy import CopyHandler
 from lockstep.engine.operations.handler import WHOLE, TableHandler
 from lockstep.engine.operations.registry import handler_of
@@ -55,7 +56,9 @@ def run_atomic(
     context = StepContext(
         services=services, revision=revision, run=run, phase=phase, step=1, fence=fence, within=KeyRange()
     )
-    progress = patiently(context, _patience(operations), lambda: _attempt(context, store, operations))
+    context.pace()
+    with kept(services, run):
+        progress = patiently(context, _patience(operations), lambda: _attempt(context, store, operations))
     services.ledger.save(fence, progress)
     return {"read": progress.read, "written": progress.written, "transaction": "committed"}
 

@@ -15,8 +15,8 @@ from lockstep.engine.services import Services
 def kept(services: Services, run: Run) -> Iterator[None]:
     """Renew the lease from a thread, three times in its length.
 
-    A process that is frozen does not renew it, and is taken over. One that was taken over finds that out where
-    it writes: the thread only stops.
+    A process that is frozen does not renew it, and is taken over. What the ledger answers is not listened to,
+    since nothing can be done in the middle of a statement: a pause or a takeover is heard right after it.
     """
     done = threading.Event()
     seconds = services.settings.lease_seconds
@@ -28,7 +28,9 @@ def kept(services: Services, run: Run) -> Iterator[None]:
             except StaleEpoch:
                 return
             except LockstepError as problem:
-                services.log.warning(f"the lease of run {run.id} could not be renewed, trying again: {problem}")
+                services.log.warning(
+                    f"the lease of run {run.id} could not be renewed, trying again: {problem}"
+                )
 
     keeper = threading.Thread(target=keep, name="lockstep-lease", daemon=True)
     keeper.start()

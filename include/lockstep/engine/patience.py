@@ -33,7 +33,7 @@ class Patience:
 
 
 @dataclass(kw_only=True)
-class _Asking:
+class Trying:
     """One piece of work that is tried again and again."""
 
     context: StepContext
@@ -85,11 +85,11 @@ def patiently(context: StepContext, patience: Patience, attempt: Callable[[], T]
     Each attempt must have given up all that it held when it raises. Raises the last Unavailable, and what
     `context.alive` raises between attempts: Held, StaleEpoch.
     """
-    asking = _Asking(context=context, patience=patience, began=context.clock())
+    trying = Trying(context=context, patience=patience, began=context.clock())
     while True:
         try:
             return attempt()
         except Unavailable as problem:
-            asking.failed(problem)
+            trying.failed(problem)
             failure = problem
-        asking.wait(failure)
+        trying.wait(failure)

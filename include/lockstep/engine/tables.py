@@ -6,8 +6,6 @@ and that progress together, so a crash repeats nothing and skips nothing, whatev
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,6 +15,7 @@ from lockstep.domain.resources import Table
 from lockstep.domain.sizing import Bounds, Sizer
 from lockstep.engine.context import StepContext
 from lockstep.engine.hunting import Hunt, NextRecord, culprit, is_for_a_record
+from lockstep.engine.patience import Patience, Trying
 from lockstep.engine.ports import TableStore, TableUnit
 from lockstep.engine.vacuuming import Vacuuming
 
@@ -27,9 +26,6 @@ TableBatch = Callable[[StepContext, TableUnit, Progress], Progress]
 START = 1000
 #: records that one step takes at once inside a transaction of several steps: time does not matter there
 INSIDE = 10_000
-#: seconds between two attempts to get a lock, at most, and seconds after which it is given up for this try
-BETWEEN_ATTEMPTS = 5.0
-LOCK_PATIENCE = 600.0
 #: seconds between two words to the ledger; the checkpoint says more, and is the one to believe
 SAVE_EVERY = 1.0
 
@@ -68,7 +64,7 @@ class _Batches:
         self.vacuuming = Vacuuming(context, store, paged.table if paged else None)
         self.saved = float("-inf")
         self.took = 0.0
-        self.waited = 0.0
+        self.trying: Trying | None = None
 
     def run(self, progress: Progress) -> Progress:
         context = self.context
@@ -82,12 +78,12 @@ class _Batches:
                 context.leave(problem)
                 continue
             except LockTimeout as problem:
-                self.give_way(problem)
+                self.try_again(problem, began)
                 continue
             except DataError as problem:
                 self.split(progress, problem)
                 continue
-            self.took, self.waited = context.clock() - began, 0.0
+            self.took, self.trying = context.clock() - began, None
             context.services.reached("batch committed")
             self.learn(after.read - progress.read)
             progress = after
@@ -133,20 +129,11 @@ class _Batches:
             context.services.ledger.save(context.fence, progress, rate=context.rate)
             self.saved = now
 
-    def give_way(self, problem: LockTimeout) -> None:
+    def try_again(self, problem: LockTimeout, began: float) -> None:
         """Wait a moment for a lock, with nothing held, so that nobody queues behind this."""
-        self.waited = give_way(self.context, problem, self.waited)
-
-
-def give_way(context: StepContext, problem: LockTimeout, waited: float) -> float:
-    """Log who holds a lock and wait a moment; raise once it was waited for long enough. Return seconds waited."""
-    if waited >= LOCK_PATIENCE:
-        raise problem
-    pause = random.uniform(0.3, 1.0) * min(BETWEEN_ATTEMPTS, 1.0 + waited)  # noqa: S311 - jitter
-    context.log.warning(f"{problem} Trying again in {pause:.1f} s.")
-    time.sleep(pause)
-    context.alive()
-    return waited + pause + float(problem.fields.get("lock_timeout", 0.0))
+        self.trying = self.trying or Trying(context=self.context, patience=Patience(), began=began)
+        self.trying.failed(problem)
+        self.trying.wait(problem)
 
 
 def sizer_of(context: StepContext, width: int | None) -> Sizer:

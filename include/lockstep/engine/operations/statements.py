@@ -14,7 +14,6 @@ from lockstep.domain.operations.sql import Sql
 from lockstep.domain.operations.sql_outside_transaction import SqlOutsideTransaction
 from lockstep.domain.progress import Progress
 from lockstep.engine.context import StepContext
-from lockstep.engine.heartbeats import heartbeats
 from lockstep.engine.patience import Patience, patiently
 from lockstep.engine.ports import TableStore, TableUnit
 
@@ -47,14 +46,14 @@ def run_statements(context: StepContext, store: TableStore, operations: Sequence
 def run_outside(
     context: StepContext, store: TableStore, operation: SqlOutsideTransaction, statement: str
 ) -> None:
-    """Run one statement in no transaction, as patiently as its operation says, the lease held meanwhile."""
+    """Run one statement in no transaction, as patiently as its operation says."""
     timeout = lock_timeout_of(statement, operation.lock_timeout)
 
-    def attempt() -> None:
-        with heartbeats(context):
-            store.run_outside_transaction(statement, lock_timeout=timeout)
-
-    patiently(context, Patience(seconds=operation.patience_for(statement)), attempt)
+    patiently(
+        context,
+        Patience(seconds=operation.patience_for(statement)),
+        lambda: store.run_outside_transaction(statement, lock_timeout=timeout),
+    )
 
 
 def execute(unit: TableUnit, operation: Sql) -> int:
