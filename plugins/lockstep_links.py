@@ -13,6 +13,15 @@ class LockstepPlugin(AirflowPlugin):
 
     name = "lockstep"
     operator_extra_links = list(ALL_LINKS)  # noqa: RUF012 - Airflow's own shape of it
+    #: a tab of each DAG run: its entry in the ledger, where it is paused and resumed
+    external_views = [  # noqa: RUF012
+        {
+            "name": "Lockstep",
+            "href": f"{PREFIX.lstrip('/')}/dag-runs/{{DAG_ID}}/{{RUN_ID}}",
+            "destination": "dag_run",
+            "url_route": "lockstep",
+        }
+    ]
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
@@ -22,4 +31,4 @@ class LockstepPlugin(AirflowPlugin):
         from lockstep.web.read import Reader
 
         reader = Reader(ledger=wiring.ledger, uri=lambda path: wiring.vault().uri(path))
-        return [{"name": "Lockstep", "url_prefix": PREFIX, "app": create_app(reader, access.may_read())}]
+        return [{"name": "Lockstep", "url_prefix": PREFIX, "app": create_app(reader, access.asker())}]

@@ -84,11 +84,13 @@ def given_back(held: Held, *, pause: Pause | None = None, since: str | None = No
 
 
 def test_a_hold_says_why_and_until_when_in_one_line() -> None:
+    before = datetime.now(timezone.utc)
     deferred, said = given_back(Held("the window is closed", seconds=300))
+    after = datetime.now(timezone.utc)
 
     assert said.startswith("HELD: the window is closed. Nothing failed; the worker is free until ")
     until = datetime.fromisoformat(deferred.trigger.until)
-    assert timedelta(seconds=290) < until - NOW < timedelta(seconds=400)
+    assert before <= until - timedelta(seconds=300) <= after
     assert deferred.trigger.paused_run is None
     assert deferred.timeout is None
     assert deferred.method_name == "go_on"

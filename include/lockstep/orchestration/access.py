@@ -1,12 +1,12 @@
-"""Who may read Lockstep's pages: whom Airflow's own login and permissions let."""
+"""Who asks Lockstep's pages, and what Airflow's own login and permissions let them do."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def may_read() -> Any:
-    """Return the dependency that refuses strangers, and says of anybody else what they may read.
+def asker() -> Any:
+    """Return the dependency that refuses strangers, and says of anybody else who it is and what they may.
 
     These are modules of Airflow's core and no stable interface, so they are imported nowhere else.
     """
@@ -15,9 +15,18 @@ def may_read() -> Any:
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi import Depends
 
-    def asker(user: Any = Depends(get_user)) -> Any:  # noqa: B008 - how FastAPI declares a dependency
-        return lambda dag_id: get_auth_manager().is_authorized_dag(
-            method="GET", access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag_id), user=user
+    from lockstep.web.asking import Asker
+
+    def may(method: Any, dag_id: str, user: Any) -> bool:
+        return get_auth_manager().is_authorized_dag(
+            method=method, access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag_id), user=user
         )
 
-    return asker
+    def who(user: Any = Depends(get_user)) -> Asker:  # noqa: B008 - how FastAPI declares a dependency
+        return Asker(
+            name=str(user.get_name()),
+            may_read=lambda dag_id: may("GET", dag_id, user),
+            may_start=lambda dag_id: may("POST", dag_id, user),
+        )
+
+    return who

@@ -1,1 +1,1 @@
-"""Pages over the ledger, to read and never to write."""
+"""Pages over the ledger: to read it, and to pause and resume a run."""

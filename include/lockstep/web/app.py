@@ -1,4 +1,4 @@
-"""Two pages for each run of the ledger, as HTML for people and JSON for programs."""
+"""Two pages for each run of the ledger, as HTML for people and JSON for programs; a run can be paused here."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -7,72 +7,64 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from lockstep.domain.errors import LockstepError
 from lockstep.domain.run import Run
-from lockstep.web.page import facts, link, page, table
+from lockstep.web.asking import Asker, answered, readable
+from lockstep.web.page import duration, facts, link, page, table
 from lockstep.web.read import Reader
+from lockstep.web.steer import add_steering
+from lockstep.web.switch import SCRIPT_HASH, switch
 
-#: says whether who asks may read the runs of a DAG; as a dependency it refuses who is not logged in
-MayRead = Callable[[str], bool]
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    # The one script is known by its hash, and talks to where it came from; nothing else runs.
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{SCRIPT_HASH}'; connect-src 'self'; "
+        "form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
 
 
-def create_app(reader: Reader, may_read: Callable[..., MayRead]) -> FastAPI:
-    """Return the app. Every route asks `may_read`, so none answers a stranger."""
+def create_app(reader: Reader, asker: Callable[..., Asker]) -> FastAPI:
+    """Return the app. Every route depends on `asker`, which refuses who is not logged in."""
     app = FastAPI(title="Lockstep", docs_url=None, redoc_url=None, openapi_url=None)
-    permission = Depends(may_read)
+    who = Depends(asker)
 
-    def readable(run_id: str, allowed: Annotated[MayRead, permission]) -> Run:
+    def found_run(run_id: str, asker: Annotated[Asker, who]) -> Run:
         """Return a run that the asker may read."""
-        run = _asked(lambda: reader.run(run_id))
-        return _permitted(run, allowed)
+        return readable(answered(lambda: reader.run(run_id)), asker)
 
     @app.get("/runs/{run_id}")
-    def entry(request: Request, run: Annotated[Run, Depends(readable)]) -> Response:
-        found = _asked(lambda: reader.entry(run))
+    def entry(
+        request: Request, run: Annotated[Run, Depends(found_run)], asker: Annotated[Asker, who]
+    ) -> Response:
+        found = answered(lambda: reader.entry(run))
         if not _wants_html(request):
             return JSONResponse(found, headers=_HEADERS)
-        return HTMLResponse(_entry_page(found, _run_url(request, run.id)), headers=_HEADERS)
+        url = _run_url(request, run.id)
+        buttons = switch(run, url, may=asker.may_start(run.caller.dag_id))
+        return HTMLResponse(_entry_page(found, url, buttons), headers=_HEADERS)
 
     @app.get("/runs/{run_id}/backup")
-    def backup(request: Request, run: Annotated[Run, Depends(readable)]) -> Response:
-        found = _asked(lambda: reader.manifests(run))
+    def backup(request: Request, run: Annotated[Run, Depends(found_run)]) -> Response:
+        found = answered(lambda: reader.manifests(run))
         if not _wants_html(request):
             return JSONResponse(found, headers=_HEADERS)
         return HTMLResponse(_backup_page(run, found, _run_url(request, run.id)), headers=_HEADERS)
 
     @app.get("/dag-runs/{dag_id}/{dag_run_id}")
     @app.get("/dag-runs/{dag_id}/{dag_run_id}/backup")
-    def by_dag_run(
-        request: Request, dag_id: str, dag_run_id: str, allowed: Annotated[MayRead, permission]
-    ) -> Response:
-        if not allowed(dag_id):
+    def by_dag_run(request: Request, dag_id: str, dag_run_id: str, asker: Annotated[Asker, who]) -> Response:
+        if not asker.may_read(dag_id):
             raise HTTPException(403, f"you may not read the runs of {dag_id}")
-        run = _asked(lambda: reader.run_of(dag_id, dag_run_id))
+        run = answered(lambda: reader.run_of(dag_id, dag_run_id))
         if run is None:
             raise HTTPException(404, f"the ledger has no run of {dag_id} / {dag_run_id}: it was not opened")
         end = "/backup" if request.url.path.endswith("/backup") else ""
         return RedirectResponse(_run_url(request, run.id) + end, headers=_HEADERS)
 
+    add_steering(app, reader, who, _HEADERS)
     return app
-
-
-def _asked(question: Callable[[], Any]) -> Any:
-    """Return an answer of the ledger, or the HTTP error that its refusal means."""
-    try:
-        return question()
-    except LockstepError as problem:
-        raise HTTPException(503 if problem.transient else 404, str(problem)) from problem
-
-
-def _permitted(run: Run, allowed: MayRead) -> Run:
-    if not allowed(run.caller.dag_id):
-        raise HTTPException(403, f"you may not read the runs of {run.caller.dag_id}")
-    return run
 
 
 def _wants_html(request: Request) -> bool:
@@ -83,21 +75,45 @@ def _run_url(request: Request, run_id: str) -> str:
     return f"{request.scope.get('root_path', '')}/runs/{quote(run_id, safe='')}"
 
 
-def _entry_page(found: dict[str, Any], url: str) -> str:
+def _entry_page(found: dict[str, Any], url: str, buttons: str) -> str:
     run = dict(found["run"])
     caller = run.pop("caller")
+    run.pop("pause")
     shown = {
         name: run.pop(name) for name in ("revision", "direction", "status", "error", "started_at", "ended_at")
     }
     return page(
         f"Run {run.pop('id')}",
         facts("What happened", shown),
+        buttons,
+        table("Shards", [_counted(shard) for shard in found["shards"]]),
+        table("Records in quarantine", [_left(record) for record in found["quarantined"]]),
         facts("Who asked", caller),
-        table("Shards", found["shards"]),
         table("History", [_told(entry) for entry in found["history"]]),
         facts("The rest", {**run, "backups": found["backups"]}),
         link("Backup manifests", f"{url}/backup"),
     )
+
+
+def _counted(shard: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a shard as a person reads it."""
+    rate, left = shard["rate"], shard["eta_seconds"]
+    named = {name: value for name, value in shard.items() if name not in ("rate", "eta_seconds")}
+    return {
+        **named,
+        "rate": None if rate is None else f"{rate:,.0f}/s",
+        "time left": None if left is None else duration(left),
+    }
+
+
+def _left(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "resource": f"{record['resource']} ({record['conn_id']})",
+        "record": record["record"]["shown"],
+        "error": record["record"]["error"],
+        "at": str(record["at"])[:19],
+        "carried later by": record["resolved_by"],
+    }
 
 
 def _told(entry: Mapping[str, Any]) -> dict[str, Any]:

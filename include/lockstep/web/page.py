@@ -16,6 +16,8 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; bo
 th { font-weight: 600; white-space: nowrap; } td { overflow-wrap: anywhere; }
 code { font-family: ui-monospace, monospace; font-size: .9em; white-space: pre-wrap; }
 .status { font-weight: 700; }
+.switch { display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; margin: 1rem 0; }
+.switch input { flex: 1 1 20rem; } .switch input, .switch button { font: inherit; padding: .3rem .6rem; }
 """
 
 
@@ -51,6 +53,15 @@ def table(heading: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def link(text: str, to: str) -> str:
     return f'<p><a href="{escape(to, quote=True)}">{escape(text)}</a></p>'
+
+
+def duration(seconds: float) -> str:
+    """Say about how long something takes."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _cell(value: Any) -> str:

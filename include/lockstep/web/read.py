@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from lockstep.domain.run import Run
+from lockstep.domain.run import Run, ShardState
 from lockstep.engine.ports import Ledger
 
 
@@ -29,20 +29,11 @@ class Reader:
         return self.ledger().run_of(dag_id, dag_run_id)
 
     def entry(self, run: Run) -> dict[str, Any]:
-        """Return a run with its shards, history and backups."""
+        """Return a run with its shards, the records that it left, its history and its backups."""
         ledger = self.ledger()
         state = ledger.revisions().get(run.revision)
         shards = [
-            {
-                "phase": phase,
-                "step": shard.step,
-                "shard": shard.shard,
-                "label": shard.label,
-                "state": shard.state,
-                "batches": shard.progress.batches,
-                "read": shard.progress.read,
-                "written": shard.progress.written,
-            }
+            {"phase": phase, **shard_facts(shard)}
             for phase in ("upgrade", "undo", "downgrade")
             for shard in ledger.shards(run.id, phase)
         ]
@@ -52,6 +43,7 @@ class Reader:
                 "run": asdict(run),
                 "revision": asdict(state) if state else None,
                 "shards": shards,
+                "quarantined": [asdict(record) for record in ledger.quarantined(run.id)],
                 "history": history,
                 "backups": [self.uri(manifest.path) for manifest in ledger.backups(run.id)],
             }
@@ -66,6 +58,31 @@ class Reader:
         ]
         listed: list[dict[str, Any]] = plain(found)
         return listed
+
+
+def shard_facts(shard: ShardState) -> dict[str, Any]:
+    """Return how far a shard is; what nobody counted or measured is None."""
+    return {
+        "step": shard.step,
+        "shard": shard.shard,
+        "label": shard.label,
+        "state": shard.state,
+        "waits_for": shard.held,
+        "batches": shard.progress.batches,
+        "estimate": shard.estimate,
+        "read": shard.progress.read,
+        "written": shard.progress.written,
+        "quarantined": shard.progress.quarantined,
+        "rate": shard.rate if shard.state == "running" else None,
+        "eta_seconds": seconds_left(shard),
+    }
+
+
+def seconds_left(shard: ShardState) -> float | None:
+    """Return about how long a shard that runs still takes; None without an estimate or a rate."""
+    if shard.state != "running" or shard.estimate is None or not shard.rate:
+        return None
+    return round(max(shard.estimate - shard.progress.read, 0) / shard.rate, 1)
 
 
 def plain(value: Any) -> Any:
