@@ -8,6 +8,8 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -16,9 +18,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from lockstep.domain.errors import Refused
+from lockstep.domain.locking import Locks
 from lockstep.domain.resources import Postgres
+from lockstep.stores.postgres.blockers import Blockers
 from lockstep.stores.postgres.errors import Address, translated
-from lockstep.stores.postgres.text import Conn, run
+from lockstep.stores.postgres.text import Conn, one, run
+
+#: seconds that a transaction waits for rows, and for whatever has no timeout of its own
+ROW_TIMEOUT = Locks.PLAIN.value
 
 #: seconds to wait for a connection, unless the connection string says otherwise
 CONNECT_TIMEOUT = 10
@@ -32,8 +39,23 @@ SELECT set_config('DateStyle', 'ISO, YMD', true), set_config('IntervalStyle', 'p
        set_config('xmloption', 'content', true), set_config('row_security', 'off', true)
 """
 
+#: The same for a transaction that writes, with a lock timeout, and the server process that it is.
+PIN_AND_WAIT = f"{PIN.rstrip()}, set_config('lock_timeout', %(ms)s, true), pg_backend_pid()"
+
 #: Make names in definitions qualified, whatever the role's search path is.
 PIN_NAMES = "SELECT set_config('search_path', 'pg_catalog', true)"
+
+
+@dataclass(kw_only=True)
+class Known:
+    """What is known of the transaction that a connection is in."""
+
+    #: the server process; 0 while nobody asked
+    pid: int = 0
+    #: seconds, as set for this transaction
+    lock_timeout: float | None = None
+    #: no wait of this transaction is to be longer
+    most: float = float("inf")
 
 
 class _Idle:
@@ -101,6 +123,9 @@ class Connector:
             dbname=str(self.params.get("dbname") or os.environ.get("PGDATABASE") or ""),
         )
         self._idle = _Idle()
+        self._known: weakref.WeakKeyDictionary[Conn, Known] = weakref.WeakKeyDictionary()
+        # Not bound to the connector: its thread would keep it, and the connection with it, from being let go.
+        self.blockers = Blockers(partial(_connect, self._conninfo, self.address))
         weakref.finalize(self, self._idle.close)
 
     def __repr__(self) -> str:
@@ -112,9 +137,11 @@ class Connector:
 
     def open(self) -> Conn:
         """Open a connection of the caller's own."""
-        with translated(self.address):
-            # No prepared statements: behind a pooler the next transaction may meet another server process.
-            return psycopg.connect(self._conninfo, prepare_threshold=None)
+        return _connect(self._conninfo, self.address)
+
+    def known(self, conn: Conn) -> Known:
+        """Return what is known of a connection's transaction, to be kept up by who changes it."""
+        return self._known.setdefault(conn, Known())
 
     @contextmanager
     def transaction(self, *, snapshot: bool = False, pinned: bool = True) -> Iterator[Conn]:
@@ -130,8 +157,7 @@ class Connector:
                     IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
                 )
                 conn.read_only = snapshot
-                if pinned:
-                    run(conn, PIN)
+                self._known[conn] = self._pinned(conn, snapshot) if pinned else Known()
                 yield conn
                 conn.commit()
         except BaseException:
@@ -140,3 +166,16 @@ class Connector:
             raise
         finally:
             self._idle.keep(conn)
+
+    def _pinned(self, conn: Conn, snapshot: bool) -> Known:
+        if snapshot:  # reads make nobody wait
+            run(conn, PIN)
+            return Known()
+        *_, pid = one(conn, PIN_AND_WAIT, {"ms": str(round(ROW_TIMEOUT * 1000))})
+        return Known(pid=pid, lock_timeout=ROW_TIMEOUT)
+
+
+def _connect(conninfo: str, address: Address) -> Conn:
+    with translated(address):
+        # No prepared statements: behind a pooler the next transaction may meet another server process.
+        return psycopg.connect(conninfo, prepare_threshold=None)

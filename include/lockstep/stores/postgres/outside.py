@@ -1,26 +1,24 @@
 """Statements that PostgreSQL refuses to run inside a transaction, above all CREATE INDEX CONCURRENTLY.
 
-The lock timeout is the session's here, since there is no transaction to set it for: it is reset afterwards,
-on a connection that is closed then. Behind a transaction pooler the statement may run on another server
-process and know nothing of the timeout; give such statements an Airflow connection to the server itself.
+An index build that fails leaves an index behind that costs on every write and answers no query. Here it ends
+valid, or it is dropped again: by the attempt that failed, by the next one, or by the undo.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-import psycopg
-
-from lockstep.domain.errors import DataError, LockstepError, Unavailable
+from lockstep.domain.errors import DataError, LockstepError, LockTimeout, Unavailable
 from lockstep.stores.postgres.connect import Connector
 from lockstep.stores.postgres.errors import translated
-from lockstep.stores.postgres.locks import waiting
-from lockstep.stores.postgres.text import Conn, quote, raw, run, shortened
+from lockstep.stores.postgres.text import Conn, quote, run, shortened
+from lockstep.stores.postgres.watchdog import execute_alone
 
-#: how often the remains of a failed build are tried to be dropped
-DROP_ATTEMPTS = 3
+#: seconds between two looks at a build that another session is at
+LOOK_EVERY = 0.5
 
 _NAME = r'(?:"(?:[^"]|"")+"|[^\s."(]+)'
 _BUILDS_INDEX = re.compile(r"^\s*create\s+(?:unique\s+)?index\s+concurrently\b", re.IGNORECASE)
@@ -30,14 +28,18 @@ _BUILDS_NAMED_INDEX = re.compile(
     re.IGNORECASE,
 )
 
-RESET_TIMEOUT = "RESET lock_timeout"
-
 #: The index of that name in the table's schema: where it is, whether it is the table's, whether it is valid.
 INDEX = """
-SELECT n.nspname, i.indrelid = t.oid, i.indisvalid
+SELECT c.oid, n.nspname, i.indrelid = t.oid, i.indisvalid
 FROM pg_class t JOIN pg_class c ON c.relnamespace = t.relnamespace
 JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indexrelid = c.oid
 WHERE t.oid = to_regclass(%(table)s) AND c.relname = %(name)s
+"""
+
+#: Who builds it right now: most likely a worker of ours that was killed, whose server process never heard of it.
+BUILDER = """
+SELECT pid FROM pg_stat_progress_create_index
+WHERE datname = current_database() AND index_relid = %(oid)s AND pid <> pg_backend_pid()
 """
 
 
@@ -71,30 +73,70 @@ def run_outside(connector: Connector, statement: str, lock_timeout: float) -> No
     try:
         with translated(connector.address, statement):
             conn.autocommit = True
-            if build is not None and _is_built(conn, connector, build, lock_timeout):
-                return
-            try:
-                with waiting(connector, conn, lock_timeout, statement, local=False):
-                    conn.execute(raw(statement))
-            except BaseException:
-                if build is not None:
-                    _drop_remains(connector, build, lock_timeout)
-                raise
+            if build is None:
+                execute_alone(connector, conn, statement, lock_timeout)
+            elif not _is_built(conn, connector, build, lock_timeout):
+                _build(conn, connector, build, statement, lock_timeout)
     finally:
-        with suppress(psycopg.Error):
-            run(conn, RESET_TIMEOUT)
         conn.close()
 
 
-def _is_built(conn: Conn, connector: Connector, build: IndexBuild, lock_timeout: float) -> bool:
-    """Tell whether a valid index is there; drop an invalid one that an earlier attempt left."""
-    row = _index(conn, build)
-    if row is None or not row[1]:  # another table's: PostgreSQL will say so
+def drop_unfinished(connector: Connector, statement: str, lock_timeout: float) -> bool:
+    """Drop what a statement of an earlier attempt left unfinished, an invalid index; tell whether it had."""
+    build = index_build(statement)
+    if build is None:
         return False
-    schema, _, valid = row
-    if not valid:
-        _drop(conn, connector, schema, build.name, lock_timeout)
-    return bool(valid)
+    with connector.open() as conn, translated(connector.address):
+        conn.autocommit = True
+        found = _index(conn, build)
+        if found is None or not found.ours or found.valid:
+            return False
+        return not _is_built(conn, connector, build, lock_timeout)
+
+
+def _build(conn: Conn, connector: Connector, build: IndexBuild, statement: str, lock_timeout: float) -> None:
+    try:
+        execute_alone(connector, conn, statement, lock_timeout)
+    except BaseException:
+        _drop_remains(connector, build, lock_timeout)
+        raise
+    found = _index(conn, build)
+    if found is not None and found.ours and not found.valid:
+        # IF NOT EXISTS is content with an invalid index: another session began one since we looked.
+        raise Unavailable(
+            f"PostgreSQL, {connector.address}: index {build.name!r} is there and invalid after "
+            f"{shortened(statement)!r}: another session builds it. The next attempt builds it anew.",
+            conn_id=connector.address.conn_id,
+        )
+
+
+def _is_built(conn: Conn, connector: Connector, build: IndexBuild, lock_timeout: float) -> bool:
+    """Tell whether a valid index is there; drop an invalid one that an earlier attempt left.
+
+    A build that is still going on is waited for: dropping its index would wait for it as well, and throw
+    away what it did.
+    """
+    until = time.monotonic() + lock_timeout
+    while (found := _index(conn, build)) is not None and found.ours:
+        if found.valid:
+            return True
+        builder = run(conn, BUILDER, {"oid": found.oid}).fetchone()
+        if builder is None:
+            # Asked again: it may have ended between the two questions.
+            if (again := _index(conn, build)) is not None and not again.valid:
+                _drop(conn, connector, found.schema, build.name, lock_timeout)
+            continue
+        if time.monotonic() >= until:
+            raise LockTimeout(
+                f"PostgreSQL, {connector.address}: index {build.name!r} is being built by process "
+                f"{builder[0]}, and was for the {lock_timeout:g} s that this waited for it to end. It is looked for "
+                "again; end that process if nobody needs it (SELECT pg_terminate_backend(pid)).",
+                conn_id=connector.address.conn_id,
+                blockers=(f"pid {builder[0]}",),
+                lock_timeout=lock_timeout,
+            )
+        time.sleep(LOOK_EVERY)
+    return False  # none, or another table's: PostgreSQL will say so
 
 
 def _drop_remains(connector: Connector, build: IndexBuild, lock_timeout: float) -> None:
@@ -102,29 +144,31 @@ def _drop_remains(connector: Connector, build: IndexBuild, lock_timeout: float) 
 
     Where that fails too the error of the build matters more; the next attempt drops it before it builds.
     """
-    for _ in range(DROP_ATTEMPTS):
-        try:
-            with connector.open() as conn, translated(connector.address):
-                conn.autocommit = True
-                row = _index(conn, build)
-                if row is not None and row[1] and not row[2]:
-                    _drop(conn, connector, row[0], build.name, lock_timeout)
-            return
-        except Unavailable:
-            continue
-        except LockstepError:
-            return
+    with suppress(LockstepError), connector.open() as conn, translated(connector.address):
+        conn.autocommit = True
+        found = _index(conn, build)
+        if found is not None and found.ours and not found.valid:
+            _drop(conn, connector, found.schema, build.name, lock_timeout)
 
 
 def _drop(conn: Conn, connector: Connector, schema: str, name: str, lock_timeout: float) -> None:
-    statement = f"DROP INDEX CONCURRENTLY IF EXISTS {quote(schema, name)}"
-    with waiting(connector, conn, lock_timeout, statement, local=False):
-        run(conn, statement)
+    # Executed as it stands, without parameters: no per cent sign in the name needs doubling.
+    quoted = quote(schema, name).replace("%%", "%")
+    execute_alone(connector, conn, f"DROP INDEX CONCURRENTLY IF EXISTS {quoted}", lock_timeout)
 
 
-def _index(conn: Conn, build: IndexBuild) -> tuple[str, bool, bool] | None:
+@dataclass(frozen=True, kw_only=True)
+class _Index:
+    oid: int
+    schema: str
+    #: whether it is the table's that the statement names
+    ours: bool
+    valid: bool
+
+
+def _index(conn: Conn, build: IndexBuild) -> _Index | None:
     row = run(conn, INDEX, {"table": build.table, "name": build.name}).fetchone()
-    return None if row is None else (row[0], row[1], row[2])
+    return None if row is None else _Index(oid=row[0], schema=row[1], ours=row[2], valid=row[3])
 
 
 def _folded(name: str) -> str:

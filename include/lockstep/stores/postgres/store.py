@@ -13,14 +13,14 @@ from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page,
 from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Everything, Postgres, Table
 from lockstep.stores.postgres import checkpoints, dump, outside, plan, read, signals
-from lockstep.stores.postgres.connect import Connector
+from lockstep.stores.postgres.connect import ROW_TIMEOUT, Connector
 from lockstep.stores.postgres.fetch import fetch
 from lockstep.stores.postgres.fingerprint import fingerprint
 from lockstep.stores.postgres.locks import waiting
 from lockstep.stores.postgres.schema import ensure
 from lockstep.stores.postgres.shape import all_tables, existing, keyed, shape_of
 from lockstep.stores.postgres.text import Conn, one
-from lockstep.stores.postgres.unit import ROW_TIMEOUT, PostgresUnit, unit
+from lockstep.stores.postgres.unit import PostgresUnit, unit
 from lockstep.stores.postgres.vacuum import vacuum
 
 #: What the server says of itself.

@@ -16,6 +16,12 @@ from lockstep.stores.postgres.shape import Column, Shape, keyed, shape_of
 from lockstep.stores.postgres.text import Conn, listed, one, quote, run
 
 #: The newest records that were not taken back, and one more that tells whether there are more. Locked, so
+#: What the newest record is of.
+NEWEST = """
+SELECT kind FROM lockstep_state.journal
+WHERE run_id = %(run_id)s AND step = %(step)s AND NOT taken_back ORDER BY id DESC LIMIT 1
+"""
+
 #: that two who take back the same step go one after the other.
 PICK = """
 SELECT id, kind, schema_name, table_name, key FROM lockstep_state.journal
@@ -166,6 +172,12 @@ def take_back(
 
 def _slices(run_id: str, step: int, picked: Sequence[tuple[Any, ...]]) -> Iterator[_Slice]:
     """Cut records into runs of one kind and table; a key that comes again begins another."""
+def is_structural(conn: Conn, run_id: str, step: int) -> bool:
+    """Tell whether the next batch gives a table or a column its name back, and so locks a table for itself."""
+    row = run(conn, NEWEST, {"run_id": run_id, "step": step}).fetchone()
+    return row is not None and row[0] not in ("update", "insert")
+
+
 
     def cut() -> _Slice:
         kind, schema, name = about

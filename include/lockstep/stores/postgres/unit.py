@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from lockstep.domain.exchange import Swept, TakenBack
+from lockstep.domain.locking import Locks, locks_of
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
 from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Postgres, Table
 from lockstep.stores.postgres import checkpoints, insert, park, ranges, read, sweep, take_back, write
-from lockstep.stores.postgres.connect import Connector
+from lockstep.stores.postgres.connect import ROW_TIMEOUT, Connector
 from lockstep.stores.postgres.errors import translated
 from lockstep.stores.postgres.fetch import fetch
 from lockstep.stores.postgres.fingerprint import fingerprint
@@ -22,9 +23,6 @@ from lockstep.stores.postgres.shape import existing, keyed
 from lockstep.stores.postgres.text import Conn, raw
 
 Row = Mapping[str, Any]
-
-#: seconds that a unit waits for the rows that it works on
-ROW_TIMEOUT = 60.0
 
 _WRITING = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
 
@@ -45,6 +43,7 @@ class PostgresUnit:
 
     @property
     def handle(self) -> Any:
+        self._connector.known(self._conn).pid = 0  # whoever has it may set timeouts of his own
         return self._conn
 
     def advance(self, progress: Progress) -> None:
@@ -53,14 +52,16 @@ class PostgresUnit:
     def execute(self, statements: Sequence[str], *, lock_timeout: float) -> int:
         affected = 0
         for statement in statements:
+            strong = locks_of(statement) is Locks.STRONG
             with (
                 translated(self._connector.address, statement),
-                waiting(self._connector, self._conn, lock_timeout, statement),
+                waiting(self._connector, self._conn, lock_timeout, statement, strong=strong),
             ):
                 cursor = self._conn.execute(raw(statement))
                 affected += cursor.rowcount if _writes(cursor.statusmessage) else 0
                 while cursor.nextset():
                     affected += cursor.rowcount if _writes(cursor.statusmessage) else 0
+            self._connector.known(self._conn).pid = 0  # it may have set a timeout of its own
         return affected
 
     def insert_missing(self, table: Table, rows: Sequence[Row]) -> int:
@@ -126,15 +127,18 @@ class PostgresUnit:
             return insert.upsert(self._conn, keyed(self._conn, table), rows, self._filing())
 
     def park_table(self, table: Table) -> None:
-        with self._waiting(f"park {table}", LOCK_TIMEOUT):
+        with self._waiting(f"park {table}", LOCK_TIMEOUT, strong=True):
             park.park_table(self._conn, table, self._filing())
 
     def park_column(self, table: Table, column: str) -> None:
-        with self._waiting(f"park column {column} of {table}", LOCK_TIMEOUT):
+        with self._waiting(f"park column {column} of {table}", LOCK_TIMEOUT, strong=True):
             park.park_column(self._conn, table, column, self._filing())
 
     def take_back(self, run_id: str, step: int, *, limit: int, strict: bool) -> TakenBack:
-        with self._waiting(f"take back step {step} of run {run_id}"):
+        with self._translated():
+            strong = take_back.is_structural(self._conn, run_id, step)
+        most = LOCK_TIMEOUT if strong else ROW_TIMEOUT
+        with self._waiting(f"take back step {step} of run {run_id}", most, strong=strong):
             return take_back.take_back(self._conn, self._database, run_id, step, limit=limit, strict=strict)
 
     def keys_of(self, table: Table) -> tuple[str, ...]:
@@ -171,9 +175,11 @@ class PostgresUnit:
             yield
 
     @contextmanager
-    def _waiting(self, doing: str, lock_timeout: float | None = None) -> Iterator[None]:
+    def _waiting(
+        self, doing: str, lock_timeout: float | None = None, *, strong: bool = False
+    ) -> Iterator[None]:
         most = ROW_TIMEOUT if lock_timeout is None else lock_timeout
-        with self._translated(), waiting(self._connector, self._conn, most, doing):
+        with self._translated(), waiting(self._connector, self._conn, most, doing, strong=strong):
             yield
 
 
