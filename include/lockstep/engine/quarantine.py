@@ -9,19 +9,31 @@ from lockstep.domain.resources import Everything
 from lockstep.domain.run import Run
 from lockstep.engine.services import Services
 
+#: how many runs of a revision are looked through, latest first
+TRIES = 1000
+
 
 def left_by(services: Services, run_id: str, step: int) -> list[QuarantinedRecord]:
     """Return the records that a run's step left as they were."""
     return [one for one in services.ledger.quarantined(run_id) if one.step == step]
 
 
+def tries_of(services: Services, applied_run: str) -> list[Run]:
+    """Return the runs that tried again what an application of a revision left, latest first."""
+    revision = services.ledger.run(applied_run).revision
+    return [
+        run
+        for run in services.ledger.runs(revision, limit=TRIES)
+        if run.source_run == applied_run and tries_again(run)
+    ]
+
+
 def waiting(services: Services, applied_run: str | None) -> list[QuarantinedRecord]:
     """Return what an application of a revision left and nobody has carried since: by itself or a later try."""
     if applied_run is None:
         return []
-    listed = services.ledger.quarantined()
-    tries = {one.run_id for one in listed if services.ledger.run(one.run_id).source_run == applied_run}
-    return [one for one in listed if one.run_id == applied_run or one.run_id in tries]
+    runs = {applied_run, *(run.id for run in tries_of(services, applied_run))}
+    return [one for one in services.ledger.quarantined() if one.run_id in runs]
 
 
 def passed_by(

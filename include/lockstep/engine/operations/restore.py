@@ -12,13 +12,17 @@ from lockstep.domain.operations.run_python import RunPython
 from lockstep.domain.operations.sql import Sql
 from lockstep.domain.progress import KeyRange, Progress
 from lockstep.domain.resources import Table
+from lockstep.domain.status import RunStatus
 from lockstep.engine.context import StepContext
 from lockstep.engine.done import Done, done_steps
 from lockstep.engine.operations.copy import CopyHandler
 from lockstep.engine.operations.handler import WHOLE, TableHandler, in_sequence, table_store
 from lockstep.engine.operations.registry import handler_of
+from lockstep.engine.quarantine import tries_of
 from lockstep.engine.services import Services
 from lockstep.engine.tables import run_batches
+
+_APPLIED = (RunStatus.APPLIED, RunStatus.APPLIED_WITH_QUARANTINE)
 
 
 class RestoreHandler:
@@ -34,9 +38,11 @@ class RestoreHandler:
                 "there is no journal to restore from. Restore a backup by hand.",
                 revision=context.revision.id,
             )
+        tries = [run.id for run in tries_of(context.services, source) if run.status in _APPLIED]
         steps = [
             done
-            for done in reversed(done_steps(context.services, context.revision, source, strict=False))
+            for run_id in (*tries, source)
+            for done in reversed(done_steps(context.services, context.revision, run_id, strict=False))
             if operation.resource in done.operation.writes
             and done.operation.way_back in (WayBack.JOURNAL, WayBack.PARKED, WayBack.INVERSE)
             and not isinstance(done.operation, RunPython)
