@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from lockstep.domain.errors import LockstepError, RecordError
 from lockstep.domain.objects import ObjectInfo, StoredObject
 from lockstep.domain.operations.base import function_name
+
+#: types of values that a copy may share
+_UNCHANGEABLE = frozenset(
+    (str, int, float, bool, type(None), bytes, Decimal, date, datetime, time, timedelta, UUID)
+)
 
 
 def _call(function: Callable[[Any], Any], record: Any, resource: str, key: object) -> Any:
@@ -17,12 +25,16 @@ def _call(function: Callable[[Any], Any], record: Any, resource: str, key: objec
     except LockstepError:
         raise
     except Exception as problem:
-        raise RecordError(
-            resource=resource,
-            key=key,
-            problem=f"{function_name(function)}() raised {type(problem).__name__}: {problem}.",
-            fix="mend the function or the record; what this run did is taken back.",
-        ) from problem
+        raise _raised(function, problem, resource, key) from problem
+
+
+def _raised(function: Callable[[Any], Any], problem: Exception, resource: str, key: object) -> RecordError:
+    return RecordError(
+        resource=resource,
+        key=key,
+        problem=f"{function_name(function)}() raised {type(problem).__name__}: {problem}.",
+        fix="mend the function or the record; what this run did is taken back.",
+    )
 
 
 def _wrong_type(
@@ -47,28 +59,45 @@ def call_row(
 
     Columns that it leaves out keep their value. The function gets a copy that it may change in place.
     """
-    identity = tuple(row[column] for column in key)
-    shown = identity[0] if len(identity) == 1 else identity
-    result = _call(function, copy.deepcopy(dict(row)), resource, shown)
+    try:
+        result = function(_own(row))
+    except LockstepError:
+        raise
+    except Exception as problem:
+        raise _raised(function, problem, resource, _shown(row, key)) from problem
     if not isinstance(result, Mapping):
-        raise _wrong_type(function, result, "the row as a dict", resource, shown)
-    changed = dict(row) | dict(result)
-    if tuple(changed[column] for column in key) != identity:
+        raise _wrong_type(function, result, "the row as a dict", resource, _shown(row, key))
+    changed = {**row, **result}
+    if any(changed[column] != row[column] for column in key):
         raise RecordError(
             resource=resource,
-            key=shown,
+            key=_shown(row, key),
             problem=f"{function_name(function)}() changed the primary key ({', '.join(key)}).",
             fix="leave the key as it is; to re-key records, copy them.",
         )
+    if len(changed) == len(row):
+        return changed
     unknown = sorted(set(changed) - set(row))
-    if unknown:
-        raise RecordError(
-            resource=resource,
-            key=shown,
-            problem=f"{function_name(function)}() returned column(s) that were not read: {', '.join(unknown)}.",
-            fix="name them in columns=[…], or leave them out.",
-        )
-    return changed
+    raise RecordError(
+        resource=resource,
+        key=_shown(row, key),
+        problem=f"{function_name(function)}() returned column(s) that were not read: {', '.join(unknown)}.",
+        fix="name them in columns=[…], or leave them out.",
+    )
+
+
+def _own(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy that may be changed in place, values within values included."""
+    own = dict(row)
+    for name, value in row.items():
+        if type(value) not in _UNCHANGEABLE:
+            own[name] = copy.deepcopy(value)
+    return own
+
+
+def _shown(row: Mapping[str, Any], key: Sequence[str]) -> object:
+    identity = tuple(row[column] for column in key)
+    return identity[0] if len(identity) == 1 else identity
 
 
 def call_document(
