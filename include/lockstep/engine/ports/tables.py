@@ -185,3 +185,6 @@ class TableStore(Protocol):
 
     def handle(self) -> AbstractContextManager[Any]:
         """A psycopg Connection in a transaction that commits when the block ends well."""
+    def drop_unfinished(self, statement: str, *, lock_timeout: float) -> bool:
+        """Drop what such a statement left unfinished, an INVALID index; tell whether it had."""
+

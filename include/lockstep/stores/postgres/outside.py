@@ -42,6 +42,12 @@ SELECT pid FROM pg_stat_progress_create_index
 WHERE datname = current_database() AND index_relid = %(oid)s AND pid <> pg_backend_pid()
 """
 
+#: End them.
+END_BUILDER = """
+SELECT pg_cancel_backend(pid) FROM pg_stat_progress_create_index
+WHERE datname = current_database() AND index_relid = %(oid)s AND pid <> pg_backend_pid()
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class IndexBuild:
@@ -82,7 +88,10 @@ def run_outside(connector: Connector, statement: str, lock_timeout: float) -> No
 
 
 def drop_unfinished(connector: Connector, statement: str, lock_timeout: float) -> bool:
-    """Drop what a statement of an earlier attempt left unfinished, an invalid index; tell whether it had."""
+    """Drop what a statement left unfinished, an invalid index; tell whether it had.
+
+    A build that is still going on is ended first: its worker is gone, and nobody wants the index any more.
+    """
     build = index_build(statement)
     if build is None:
         return False
@@ -91,7 +100,10 @@ def drop_unfinished(connector: Connector, statement: str, lock_timeout: float) -
         found = _index(conn, build)
         if found is None or not found.ours or found.valid:
             return False
-        return not _is_built(conn, connector, build, lock_timeout)
+        run(conn, END_BUILDER, {"oid": found.oid})
+        # Valid by now or not: it was not when it was looked at, so it is the unfinished statement's.
+        _drop(conn, connector, found.schema, build.name, lock_timeout)
+        return True
 
 
 def _build(conn: Conn, connector: Connector, build: IndexBuild, statement: str, lock_timeout: float) -> None:

@@ -140,6 +140,9 @@ class PostgresStore:
     def run_outside_transaction(self, statement: str, *, lock_timeout: float) -> None:
         outside.run_outside(self._connector, statement, lock_timeout)
 
+    def drop_unfinished(self, statement: str, *, lock_timeout: float) -> bool:
+        return outside.drop_unfinished(self._connector, statement, lock_timeout)
+
     def pressure(self, limits: Limits) -> list[Reading]:
         return signals.pressure(self._connector, limits)
 
