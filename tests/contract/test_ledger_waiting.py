@@ -95,6 +95,14 @@ def test_a_held_shard_says_what_it_waits_for_until_it_goes_on(ledger: PostgresLe
     assert ledger.shards("r1", "upgrade")[0].state == "done"
 
 
+def test_who_has_the_shard_is_told_without_a_lock(ledger: PostgresLedger) -> None:
+    fence = claimed(ledger)
+    ledger.refuse_stale(fence)
+    ledger.claim("r1", "upgrade", 1, 0, "another")
+    with pytest.raises(StaleEpoch, match="another has it"):
+        ledger.refuse_stale(fence)
+
+
 def test_a_worker_is_silent_once_its_lease_ran_out_while_it_worked(fresh: tuple[PostgresLedger, str]) -> None:
     ledger, conninfo = fresh
     assert not ledger.silent("r1")

@@ -16,6 +16,9 @@ from lockstep.engine.pacing import Pacer
 from lockstep.engine.services import Log, Services, Settings
 from lockstep.engine.telling import Teller
 
+#: seconds for which an answer to "is the shard still ours" holds
+MOMENT = 0.5
+
 
 @dataclass(kw_only=True)
 class StepContext:
@@ -40,6 +43,7 @@ class StepContext:
     quarantined: int = 0
     _pacer: Pacer | None = field(default=None, init=False)
     _teller: Teller | None = field(default=None, init=False)
+    _asked: float = field(default=float("-inf"), init=False)
 
     @property
     def settings(self) -> Settings:
@@ -67,6 +71,19 @@ class StepContext:
     def alive(self) -> None:
         """Renew the run's lease, about once a second; StaleEpoch if it was taken over, Held if it is paused."""
         self.pacer.stand()
+
+    def still_ours(self) -> None:
+        """Raise StaleEpoch where another worker has the shard; asked before a write that no transaction guards.
+
+        Asked again only after a moment, so that it costs nothing in a loop; the time that a process is frozen
+        counts, so whoever wakes up asks first.
+        """
+        now = self.clock()
+        if now - self._asked < MOMENT:
+            return
+        self.services.ledger.refuse_stale(self.fence)
+        # The time before the question: a process that was frozen over the answer asks once more.
+        self._asked = now
 
     def pace(self, took: float = 0.0) -> None:
         """Wait until nothing speaks against another batch; Held where that takes long.

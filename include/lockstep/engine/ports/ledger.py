@@ -119,6 +119,9 @@ class Ledger(Protocol):
     def claim(self, run_id: str, phase: str, step: int, shard: int, holder: str) -> tuple[Fence, ShardState]:
         """Take a shard over with a new epoch."""
 
+    def refuse_stale(self, fence: Fence) -> None:
+        """Raise StaleEpoch where another worker has the shard."""
+
     def save(self, fence: Fence, progress: Progress, *, rate: float | None = None) -> None:
         """Set a shard's progress (state done where it says so); StaleEpoch if it was taken over.
 

@@ -114,6 +114,10 @@ class PostgresLedger:
         with self._connections.transaction() as db:
             return shards.claim(db, run_id, phase, step, shard, holder)
 
+    def refuse_stale(self, fence: Fence) -> None:
+        with self._connections.transaction() as db:
+            shards.refuse_stale(db, fence)
+
     def save(self, fence: Fence, progress: Progress, *, rate: float | None = None) -> None:
         with self._connections.transaction() as db:
             shards.save(db, fence, progress, rate)

@@ -136,6 +136,13 @@ def hold(db: Db, fence: Fence) -> None:
         raise taken_over(db, fence)
 
 
+def refuse_stale(db: Db, fence: Fence) -> None:
+    """Raise StaleEpoch where the epoch is another's; nothing is locked."""
+    row = db.execute(_HOLDER, [fence.run_id, fence.phase, fence.step, fence.shard]).fetchone()
+    if row is None or row["epoch"] != fence.epoch:
+        raise taken_over(db, fence)
+
+
 def taken_over(db: Db, fence: Fence) -> StaleEpoch:
     """Return the error that says who has the shard now."""
     row = db.execute(_HOLDER, [fence.run_id, fence.phase, fence.step, fence.shard]).fetchone()
