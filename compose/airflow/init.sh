@@ -24,9 +24,12 @@ users=$(airflow users list --output json)
 ensure_user admin Admin "${AIRFLOW_ADMIN_PASSWORD:?}"
 ensure_user deploy User "${AIRFLOW_DEPLOY_PASSWORD:?}"
 
-# A task whose pool is missing waits for ever without a word, so the pool comes before the first DAG.
-echo "3/4 Pool"
-airflow pools set lockstep "${LOCKSTEP_POOL_SLOTS:-8}" "Tasks that write to Campus's storage"
+# A task whose pool is missing waits for ever without a word, so the pools come before the first DAG.
+echo "3/4 Pools"
+airflow pools set lockstep "${LOCKSTEP_POOL_SLOTS:-8}" "Tasks of Lockstep's DAGs"
+databases=$(mktemp --suffix=.json)
+python -m lockstep.cli pools --slots "${LOCKSTEP_DATABASE_SLOTS:-4}" >"$databases"
+airflow pools import "$databases"
 
 echo "4/4 Buckets"
 python "$here"/buckets.py

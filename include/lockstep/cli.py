@@ -1,4 +1,4 @@
-"""A small command for authors: begin a revision, check the chain, show a plan.
+"""A small command for authors and pipelines: begin a revision, check the chain, show a plan, list the pools.
 
 Operating needs none of it: runs are started in Airflow's UI or through its API.
 """
@@ -6,6 +6,8 @@ Operating needs none of it: runs are started in Airflow's UI or through its API.
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
 import os
 import re
 import sys
@@ -15,6 +17,8 @@ from pathlib import Path
 from lockstep.domain.chain import Chain, load_chain
 from lockstep.domain.errors import LockstepError
 from lockstep.domain.operations.base import Operation
+from lockstep.domain.pools import SLOTS, SWITCH, pools
+from lockstep.domain.resources import Bucket, Mongo, Postgres
 from lockstep.domain.revision import Direction, Revision
 
 TEMPLATE = '''"""{description}."""
@@ -65,7 +69,20 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="show what a revision would do")
     plan.add_argument("revision", help="its id")
     plan.set_defaults(run=_plan)
+    listed = commands.add_parser(
+        "pools", help=f"print the pools of the project's databases, for `airflow pools import` and {SWITCH}=1"
+    )
+    listed.add_argument(
+        "--slots", type=_slots, default=SLOTS, help=f"tasks that write to one database at a time ({SLOTS})"
+    )
+    listed.set_defaults(run=_pools)
     return parser
+
+
+def _slots(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of slots: write 1 or more")
+    return int(text)
 
 
 def _new(given: argparse.Namespace, folder: Path) -> int:
@@ -95,6 +112,27 @@ def _check(given: argparse.Namespace, folder: Path) -> int:
     for fault in chain.faults:
         print(f"lockstep: {fault}", file=sys.stderr)
     return 1 if chain.faults else 0
+
+
+def _pools(given: argparse.Namespace, folder: Path) -> int:
+    """Print a pool for each database that a revision uses or that resources.py declares.
+
+    One that is declared may be in the next revision, whose tasks would wait for ever for a pool that is missing.
+    """
+    chain = load_chain(folder)
+    used = {database.conn_id for revision in chain.revisions for database in revision.databases}
+    print(json.dumps(pools(used | _declared(), given.slots), indent=2))
+    for fault in chain.faults:
+        print(f"lockstep: its databases may lack a pool: {fault}", file=sys.stderr)
+    return 0
+
+
+def _declared() -> set[str]:
+    try:
+        found = vars(importlib.import_module("resources")).values()
+    except ImportError:
+        return set()
+    return {one.conn_id for one in found if isinstance(one, (Postgres, Mongo, Bucket))}
 
 
 def _plan(given: argparse.Namespace, folder: Path) -> int:

@@ -299,6 +299,46 @@ def test_migrate_passes_on_everything_but_its_target_and_has_no_redrive(project:
     assert set(passed_on(asked)) == set(revision_params()) - {"direction", "resume", "redrive"}
 
 
+def pools_of(dag: Any) -> dict[str, str]:
+    return {
+        task.task_id: task.pool
+        for task in dag.task_dict.values()
+        if task.task_id.startswith(("upgrade.", "downgrade."))
+    }
+
+
+def test_steps_wait_in_the_pool_of_their_database_where_that_is_switched_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCKSTEP_POOLS", "1")
+    dags = build(project)
+
+    found = pools_of(dags["revision_0002_three_stores"])
+    assert found["upgrade.op_1_sql_outside_transaction_users"] == "lockstep_campus_auth"
+    assert found["upgrade.op_2_transform_documents_submissions.shard"] == "lockstep_campus_documents"
+    assert found["upgrade.op_3_transform_objects_uploads.shard"] == "lockstep_campus_objects"
+    assert found["upgrade.op_3_transform_objects_uploads.plan_shards"] == "default_pool"
+    assert found["downgrade.step_1_restore_uploads.shard"] == "lockstep_campus_objects"
+    assert found["downgrade.decide"] == "default_pool"
+    atomic = pools_of(dags["revision_0001_accounts"])
+    assert (
+        atomic["upgrade.in_one_transaction"]
+        == atomic["downgrade.in_one_transaction"]
+        == "lockstep_campus_auth"
+    )
+
+
+@pytest.mark.parametrize("said", [None, "0", ""])
+def test_unless_it_is_switched_on_no_pool_has_to_exist(
+    project: Path, monkeypatch: pytest.MonkeyPatch, said: str | None
+) -> None:
+    monkeypatch.delenv("LOCKSTEP_POOLS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("LOCKSTEP_POOLS", said)
+
+    assert {pool for dag in build(project).values() for pool in pools_of(dag).values()} == {"default_pool"}
+
+
 def test_a_dag_runs_only_when_it_is_asked_to_and_never_waits_unseen(project: Path) -> None:
     for dag in build(project).values():
         assert dag.schedule is None

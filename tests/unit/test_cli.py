@@ -1,5 +1,6 @@
 """The authors' command: it writes the next revision, checks the chain and shows a plan."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,38 @@ def test_a_plan_for_an_unknown_revision_names_the_known_ones(
     write_chain(tmp_path, 1)
     assert run(tmp_path, "plan", "0007") == 1
     assert "0001" in capsys.readouterr().err
+
+
+def test_pools_are_printed_as_airflow_imports_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_chain(tmp_path, 2)
+
+    assert run(tmp_path, "pools", "--slots", "7") == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["lockstep_campus_auth"] == {
+        "slots": 7,
+        "description": "Tasks of revisions that write to campus_auth, at a time",
+        "include_deferred": False,
+    }
+    assert "lockstep_campus_documents" in found, "declared, and used by no revision yet"
+
+
+def test_a_faulty_revision_does_not_keep_the_pools_from_being_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_chain(tmp_path, 1)
+    (tmp_path / "0002_broken.py").write_text("def upgrade(:\n")
+
+    assert run(tmp_path, "pools") == 0
+
+    said = capsys.readouterr()
+    assert json.loads(said.out)["lockstep_campus_auth"]["slots"] == 4
+    assert "0002_broken.py" in said.err
+
+
+@pytest.mark.parametrize("slots", ["0", "-1", "many"])
+def test_slots_are_a_number_of_tasks(tmp_path: Path, slots: str) -> None:
+    with pytest.raises(SystemExit):
+        run(tmp_path, "pools", "--slots", slots)

@@ -18,6 +18,7 @@ import httpx
 import psutil
 import psycopg
 
+from lockstep.domain.pools import SWITCH, pools
 from lockstep.embedded import airflow_home
 from lockstep.embedded.airflow_api import AirflowApi
 from lockstep.embedded.airflow_errors import DagsMissingError
@@ -36,6 +37,9 @@ BEATING = ("scheduler", "dag_processor", "triggerer")
 START_LIMIT = 180.0
 GRACE = 4.0
 POLL = 0.2
+#: How connections are named in the environment, and those of Lockstep itself among them.
+CONNECTION = "AIRFLOW_CONN_"
+OWN = "lockstep_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,7 @@ def start_airflow(
         variables={
             "LOCKSTEP_MIGRATIONS": str(migrations),
             "LOCKSTEP_PG_BIN": str(servers.pg_bin),
+            SWITCH: "1",
             **servers.airflow_connections(),
         },
         dags=dags,
@@ -124,6 +129,7 @@ def wait_until_up(airflow: Airflow, servers: Servers, needed: Collection[str] = 
     Raises ServerFailedError when a component ends, DagsMissingError when DAGs do not come.
     """
     _wait(airflow, lambda: _healthy(airflow))
+    _make_pools(airflow, servers)
     airflow.home.migrated.write_text(json.dumps(_schema(servers)))
     limit = time.monotonic() + START_LIMIT
     while missing := set(needed) - set(airflow.api.dags()):
@@ -132,6 +138,14 @@ def wait_until_up(airflow: Airflow, servers: Servers, needed: Collection[str] = 
         if problems or time.monotonic() > limit:
             raise DagsMissingError(sorted(missing), problems)
         time.sleep(POLL)
+
+
+def _make_pools(airflow: Airflow, servers: Servers) -> None:
+    """Make the pool of each database that has a connection: without it tasks would wait for ever."""
+    named = (variable.removeprefix(CONNECTION).lower() for variable in servers.airflow_connections())
+    with contextlib.closing(airflow.client("admin")) as api:
+        for name, pool in pools(conn_id for conn_id in named if not conn_id.startswith(OWN)).items():
+            api.add_pool(name, pool)
 
 
 def _spec(root: Path, home: Home, env: Mapping[str, str], *, migrate: bool) -> Spec:

@@ -89,6 +89,13 @@ class AirflowApi:
         found = self._pages(f"{API}/importErrors", "import_errors")
         return [ImportProblem(file=one["filename"], text=one["stack_trace"]) for one in found]
 
+    def add_pool(self, name: str, pool: Mapping[str, Any]) -> None:
+        """Make a pool; one of that name that is there stays as it is. Needs the role ADMIN or OP."""
+        path = f"{API}/pools"
+        answer = self._send("POST", path, json={"name": name, **pool})
+        if answer.status_code != httpx.codes.CONFLICT:
+            self._answer("POST", path, answer)
+
     def trigger(
         self, dag_id: str, run_id: str, conf: Mapping[str, Any] | None = None, note: str | None = None
     ) -> DagRun:

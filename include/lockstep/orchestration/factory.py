@@ -18,6 +18,7 @@ from lockstep.orchestration import shape as drawn
 from lockstep.orchestration.docs import doc_md, tags
 from lockstep.orchestration.links import base_url
 from lockstep.orchestration.params import revision_params
+from lockstep.orchestration.retries import pool_arguments
 from lockstep.orchestration.stamp import Task, edge, stamp, stamp_mapped
 from lockstep.orchestration.tasks.backups import ProveBackups, TakeBackup
 from lockstep.orchestration.tasks.decide import Decide
@@ -175,12 +176,15 @@ class _Drawing:
     def piece(self, group: TaskGroup, piece: drawn.Piece) -> tuple[Task, Task]:
         """Draw one step: a task, or a group of plan and mapped shards."""
         own: dict[str, Any] = {"path": self.path, "moves": piece.moves}
+        pooled = {**own, **pool_arguments(piece.conn_id)}
         if not piece.batched:
-            step = stamp(RunStep, self.dag, piece.name, group=group, doc=piece.tip or None, **own)
+            step = stamp(RunStep, self.dag, piece.name, group=group, doc=piece.tip or None, **pooled)
             return step, step
         inner = self.group(piece.name, piece.tip, parent=group)
         plan = stamp(PlanShards, self.dag, drawn.PLAN_SHARDS, group=inner, **own)
-        shard = stamp_mapped(RunShard, self.dag, drawn.SHARD, group=inner, over=plan, label="keys", own=own)
+        shard = stamp_mapped(
+            RunShard, self.dag, drawn.SHARD, group=inner, over=plan, label="keys", own=pooled
+        )
         return plan, shard
 
     def group(self, name: str, tip: str, parent: TaskGroup | None = None) -> TaskGroup:

@@ -1,4 +1,4 @@
-"""How often a task is tried again, and which errors are worth it."""
+"""How often a task is tried again, which errors are worth it, and in which pool it waits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
+
+from lockstep.domain.pools import SWITCH, pool_of
 
 #: tries after the first; together about half a minute, and a minute for a worker that was killed
 RETRIES = 4
@@ -25,6 +27,12 @@ def retry_arguments() -> dict[str, Any]:
         "max_retry_delay": timedelta(seconds=60),
         "pool": os.environ.get(POOL) or "default_pool",
     }
+
+
+def pool_arguments(conn_id: str | None) -> dict[str, str]:
+    """Return the pool of a task that writes to a database, where databases have pools of their own."""
+    switched_on = os.environ.get(SWITCH, "").strip().lower() in ("1", "true", "yes")
+    return {"pool": pool_of(conn_id)} if conn_id and switched_on else {}
 
 
 def will_retry(error: BaseException, try_number: int, max_tries: int) -> bool:

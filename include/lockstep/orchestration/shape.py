@@ -39,6 +39,8 @@ class Piece:
     batched: bool
     #: phase → step number of the engine, WHOLE where the direction is one transaction
     moves: Mapping[Phase, int]
+    #: connection id of the database that it writes to; None where it does nothing
+    conn_id: str | None
     tip: str = ""
 
     def tasks(self, group: str) -> tuple[str, ...]:
@@ -126,12 +128,14 @@ def shape_of(revision: Revision) -> Shape:
 def _upgrade(revision: Revision) -> tuple[Piece, ...]:
     if revision.is_atomic("upgrade"):
         tip = "; ".join(operation.title for operation in revision.upgrade)
-        return (Piece(name=ATOMIC, batched=False, moves={"upgrade": WHOLE}, tip=tip),)
+        conn_id = _written(revision.upgrade)
+        return (Piece(name=ATOMIC, batched=False, moves={"upgrade": WHOLE}, conn_id=conn_id, tip=tip),)
     return tuple(
         Piece(
             name=f"op_{number}_{slug(operation.title)}",
             batched=operation.batched,
             moves={"upgrade": number},
+            conn_id=operation.database.conn_id,
             tip=operation.describe(),
         )
         for number, operation in enumerate(revision.upgrade, 1)
@@ -143,9 +147,12 @@ def _downgrade(revision: Revision) -> tuple[Piece, ...]:
     undo = _steps(revision, "upgrade")[::-1]
     down = _steps(revision, "downgrade")
     if {step for step, _ in undo} | {step for step, _ in down} == {WHOLE}:
-        return (Piece(name=ATOMIC, batched=False, moves={"undo": WHOLE, "downgrade": WHOLE}),)
+        moves: dict[Phase, int] = {"undo": WHOLE, "downgrade": WHOLE}
+        conn_id = _written((*revision.downgrade, *revision.upgrade))
+        return (Piece(name=ATOMIC, batched=False, moves=moves, conn_id=conn_id),)
+    whole = _written((*revision.downgrade, *revision.upgrade))
     return tuple(
-        _either(number, undo[number - 1 : number], down[number - 1 : number])
+        _either(number, undo[number - 1 : number], down[number - 1 : number], whole)
         for number in range(1, max(len(undo), len(down)) + 1)
     )
 
@@ -159,8 +166,11 @@ def _steps(revision: Revision, direction: Direction) -> _Steps:
     return tuple(enumerate(revision.operations(direction), 1))
 
 
-def _either(number: int, undo: _Steps, down: _Steps) -> Piece:
-    """Draw the step that takes back one of upgrade() after a failure, or runs one of downgrade()."""
+def _either(number: int, undo: _Steps, down: _Steps, whole: str | None) -> Piece:
+    """Draw the step that takes back one of upgrade() after a failure, or runs one of downgrade().
+
+    `whole`: the database of a direction in one transaction.
+    """
     moves: dict[Phase, int] = {}
     tips: list[str] = []
     if undo:
@@ -174,8 +184,14 @@ def _either(number: int, undo: _Steps, down: _Steps) -> Piece:
         name=f"step_{number}_{slug(named.title)}" if named else f"step_{number}",
         batched=any(operation is not None and operation.batched for _, operation in (*undo, *down)),
         moves=moves,
+        conn_id=named.database.conn_id if named else whole,
         tip="; ".join(tips),
     )
+
+
+def _written(operations: tuple[Operation, ...]) -> str | None:
+    """Return the database that operations in one transaction share."""
+    return next((operation.database.conn_id for operation in operations), None)
 
 
 def _title(operation: Operation | None, otherwise: str) -> str:
