@@ -180,11 +180,11 @@ class TableStore(Protocol):
     def run_outside_transaction(self, statement: str, *, lock_timeout: float) -> None:
         """Run one statement outside a transaction, cleaning up an INVALID index before and after."""
 
+    def drop_unfinished(self, statement: str, *, lock_timeout: float) -> bool:
+        """Drop what such a statement left unfinished, an INVALID index; tell whether it had."""
+
     def backup(self, touched: Sequence[Table | Everything]) -> Iterator[BackupPart]:
         """Dump the tables touched, with what a restore of them needs."""
 
     def handle(self) -> AbstractContextManager[Any]:
         """A psycopg Connection in a transaction that commits when the block ends well."""
-    def drop_unfinished(self, statement: str, *, lock_timeout: float) -> bool:
-        """Drop what such a statement left unfinished, an INVALID index; tell whether it had."""
-
