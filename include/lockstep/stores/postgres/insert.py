@@ -9,11 +9,12 @@ from typing import Any
 
 from lockstep.domain.errors import Unavailable
 from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image
+from lockstep.stores.postgres.pack import check_writable, mask_of
 from lockstep.stores.postgres.shape import Column, Shape
 from lockstep.stores.postgres.stage import STAGE, Entry, staged
 from lockstep.stores.postgres.text import Conn, listed, one, run
 from lockstep.stores.postgres.values import fault, key_text
-from lockstep.stores.postgres.write import check_writable, mask_of, overwrite
+from lockstep.stores.postgres.write import overwrite
 
 Row = Mapping[str, Any]
 
@@ -75,7 +76,8 @@ def _upsert(
     # Overwriting first: a row inserted here, as its triggers made it, is not to be written again.
     there = _there(conn, shape)
     plain = group.beside_key(shape)
-    over = overwrite(conn, shape, plain, filing, entries) if plain and there else 0
+    whole = all("0" not in entry.mask for entry in entries)
+    over = overwrite(conn, shape, plain, filing, whole=whole) if plain and there else 0
     new = _insert(conn, shape, group, filing, entries) if there < len(entries) else 0
     if there + new < len(entries):
         raise Unavailable(

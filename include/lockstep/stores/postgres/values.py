@@ -26,6 +26,11 @@ def same(first: Any, second: Any) -> bool:
     return type(first) in _PLAIN or repr(first) == repr(second)
 
 
+def holds_json(column: Column) -> bool:
+    """Whether a value of the column, or an item of it, is JSON."""
+    return column.base in _JSON or column.element in _JSON
+
+
 def adapted(column: Column, value: Any) -> Any:
     """Return a value as psycopg is to write it: what goes into jsonb, as JSON."""
     if value is None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from lockstep.domain.errors import BadRecords, RecordError
+from lockstep.domain.progress import Cursor
 from lockstep.domain.quarantine import Quarantined
 from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image, returns_old
-from lockstep.stores.postgres.ranges import aliased, between, cursor_of_row, same_key
-from lockstep.stores.postgres.shape import Column, Shape, meant
-from lockstep.stores.postgres.stage import STAGE, Entry, Misfit, fitted
+from lockstep.stores.postgres.lines import Misfit
+from lockstep.stores.postgres.pack import Packed, pack
+from lockstep.stores.postgres.ranges import aliased, between, cursor_of, cursor_of_row, same_key
+from lockstep.stores.postgres.shape import Column, Shape
+from lockstep.stores.postgres.stage import STAGE, fitted
 from lockstep.stores.postgres.text import Conn, listed, quote, run
-from lockstep.stores.postgres.values import fault, same
 
 Row = Mapping[str, Any]
 
@@ -52,30 +53,57 @@ WITH "_lockstep_new" AS (
 )
 
 
+#: Only what still is the version that was read. Any change gives a row another xmin, and no later transaction
+#: has the same one; a lock does not. Looked at again where the row was waited for.
+SAME_VERSION = ' AND t.xmin = s."_lockstep_xmin"'
+
+#: Staged rows that are of another version by now, in key order. Not those that this transaction has written: a row
+#: that can be seen and whose writer has not ended is our own, a subtransaction of a trigger included.
+CHANGED_SINCE = """
+SELECT {texts} FROM {stage} AS s JOIN {table} AS t ON {join}
+WHERE {near} AND t.xmin <> s."_lockstep_xmin" AND pg_xact_status(
+    greatest(pg_current_xact_id()::text::bigint - age(t.xmin), 3)::text::xid8) IS DISTINCT FROM 'in progress'
+ORDER BY s."_lockstep_n"
+"""
+
+
 def write_pairs(conn: Conn, shape: Shape, pairs: Sequence[tuple[Row, Row]], *, filing: Filing | None) -> int:
-    """Write (read row, changed row) pairs, only columns that some pair changes; return rows written."""
-    changes, faults = [], []
-    for read, changed in pairs:
-        try:
-            changes.append((read, changed, _changed_names(shape, read, changed)))
-        except RecordError as problem:
-            faults.append((read, problem))
-    if faults:
-        raise bad_records(conn, shape, faults)
-    names = set().union(*(found for _, _, found in changes))
-    columns = [column for column in shape.columns if column.name in names]
-    entries = [
-        Entry(row={**read, **changed}, mask=mask_of(columns, found))
-        for read, changed, found in changes
-        if found
-    ]
-    if not entries:
-        return 0
-    write = partial(overwrite, conn, shape, columns, filing)
+    """Write what differs of locked rows; return how many rows that was. BadRecords for those that cannot be."""
+    return write_packed(conn, shape, pack(shape, pairs), filing=filing)[0]
+
+
+def write_packed(
+    conn: Conn, shape: Shape, packed: Packed, *, filing: Filing | None
+) -> tuple[int, tuple[Cursor, ...]]:
+    """Write what was packed; return how many rows that was, and where rows have changed since they were read.
+
+    Those, and rows that are gone, are left alone. BadRecords for rows that cannot be written.
+    """
+    if packed.faults:
+        raise bad_records(conn, shape, packed.faults)
+    if not packed.lines:
+        return 0, ()
+
+    def write(count: int) -> tuple[int, tuple[Cursor, ...]]:
+        done = overwrite(conn, shape, packed.columns, filing, whole=packed.whole, stamped=packed.stamped)
+        return done, changed_since(conn, shape) if packed.stamped and done < count else ()
+
     try:
-        return fitted(conn, shape, (*shape.key, *columns), entries, write)
+        return fitted(conn, shape, (*shape.key, *packed.columns), packed.rows, packed.lines, write)
     except Misfit as found:
         raise bad_records(conn, shape, [(found.row, found.error)]) from found.__cause__
+
+
+def changed_since(conn: Conn, shape: Shape) -> tuple[Cursor, ...]:
+    """Return the places of staged rows that have another version by now, written by somebody else."""
+    statement = CHANGED_SINCE.format(
+        texts=listed(column.text("t.") for column in shape.key),
+        stage=STAGE,
+        table=shape.sql,
+        join=_join(shape),
+        near=_near(shape),
+    )
+    return tuple(cursor_of(texts) for texts in run(conn, statement))
 
 
 def bad_records(conn: Conn, shape: Shape, faults: Sequence[tuple[Row, RecordError]]) -> BadRecords:
@@ -94,10 +122,18 @@ def bad_records(conn: Conn, shape: Shape, faults: Sequence[tuple[Row, RecordErro
 
 
 def overwrite(
-    conn: Conn, shape: Shape, columns: Sequence[Column], filing: Filing | None, entries: Sequence[Entry]
+    conn: Conn,
+    shape: Shape,
+    columns: Sequence[Column],
+    filing: Filing | None,
+    *,
+    whole: bool,
+    stamped: bool = False,
 ) -> int:
-    """Update rows from the stage where they differ; return how many did."""
-    whole = all("0" not in entry.mask for entry in entries)
+    """Update rows from the stage where they differ; return how many did.
+
+    whole: all of them write all of the columns. stamped: only rows of the version that was read.
+    """
     by_name = filing is None or returns_old(conn)
 
     def value(place: int) -> str:
@@ -116,8 +152,8 @@ def overwrite(
         "table": shape.sql,
         "stage": STAGE,
         "sets": listed(f"{column.sql} = {chosen(place, column)}" for place, column in enumerate(columns)),
-        "join": " AND ".join(f"t.{column.sql} = s.{column.sql}" for column in shape.key),
-        "near": between(shape, "t.", STAGE, [column.sql for column in shape.key]),
+        "join": _join(shape) + (SAME_VERSION if stamped else ""),
+        "near": _near(shape),
         "differs": f"({differs})",
     }
     if filing is None:
@@ -138,47 +174,13 @@ def overwrite(
     return run(conn, statement, params).rowcount
 
 
-def mask_of(columns: Sequence[Column], names: set[str]) -> str:
-    return "".join("1" if column.name in names else "0" for column in columns)
+def _join(shape: Shape) -> str:
+    return " AND ".join(f"t.{column.sql} = s.{column.sql}" for column in shape.key)
+
+
+def _near(shape: Shape) -> str:
+    return between(shape, "t.", STAGE, [column.sql for column in shape.key])
 
 
 def _marked(place: int) -> str:
     return f"""substr(s."_lockstep_mask", {place + 1}, 1) = '1'"""
-
-
-def _changed_names(shape: Shape, read: Row, changed: Row) -> set[str]:
-    """Return the columns that a pair changes; RecordError for one that must not or cannot."""
-    found = set()
-    for name, value in changed.items():
-        if name in read and same(read[name], value):
-            continue
-        found.add(check_writable(shape, read, name))
-    for column in shape.key:
-        if column.name in found:
-            raise fault(
-                shape,
-                read,
-                f"its key column {column.name!r} was changed from {read.get(column.name)!r} "
-                f"to {changed[column.name]!r}.",
-                "leave the key as it is; copy to a new row instead.",
-            )
-    for column in shape.columns:
-        if column.name in found and column.not_null and changed[column.name] is None:
-            raise fault(shape, read, f"column {column.name!r} must not be null.", "return a value for it.")
-    return found
-
-
-def check_writable(shape: Shape, row: Row, name: str) -> str:
-    """Return the name of a column that exists and is not generated; RecordError otherwise."""
-    known = next((column for column in shape.columns if column.name == name), None)
-    if known is None:
-        raise fault(shape, row, unknown(shape, name), "name columns that the table has.")
-    if known.generated:
-        raise fault(
-            shape, row, f"column {name!r} is generated by the server.", "change what it is made from."
-        )
-    return name
-
-
-def unknown(shape: Shape, name: str) -> str:
-    return f"the table has no column {name!r}.{meant(name, (column.name for column in shape.columns))}"
