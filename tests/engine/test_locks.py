@@ -127,7 +127,7 @@ def upgrade_with_a_hold(
             through.append(time.monotonic())
             return ended
 
-    driver.phase = phase  # type: ignore[method-assign]
+    driver.phase = phase
     return driver.finish(found, run), holder, through[0]
 
 
@@ -191,7 +191,7 @@ def test_a_pause_is_honoured_between_two_attempts(driver: Driver, world: World) 
             finally:
                 timer.join()
 
-    driver.phase = phase  # type: ignore[method-assign]
+    driver.phase = phase
     task = driver.task
 
     def let_held_through(run: Any, where: str, work: Callable[..., Any], *args: Any, **more: Any) -> bool:
@@ -200,7 +200,7 @@ def test_a_pause_is_honoured_between_two_attempts(driver: Driver, world: World) 
         work(driver.services(driver.bomb), *args, **more)
         return True
 
-    driver.task = let_held_through  # type: ignore[method-assign]
+    driver.task = let_held_through
     with pytest.raises(Held, match="ada paused the run"):
         driver.finish(found, run)
     assert held
@@ -208,7 +208,7 @@ def test_a_pause_is_honoured_between_two_attempts(driver: Driver, world: World) 
         "SELECT count(*) FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname = 'nick'"
     ) == [(0,)]
     services.ledger.resume(run.id, by="ada")
-    driver.phase, driver.task = replace(driver).phase, task  # type: ignore[method-assign]
+    driver.phase, driver.task = replace(driver).phase, task
     assert driver.finish(found, run).status is RunStatus.APPLIED
 
 
@@ -233,7 +233,7 @@ def downgrade():
     def killed(run: Any, where: str, work: Callable[..., Any], *args: Any, **more: Any) -> bool:
         if not where.startswith("upgrade step 1 shard"):
             return task(run, where, work, *args, **more)
-        store = driver.services(driver.bomb).tables(found.databases[0])  # type: ignore[arg-type]
+        store = driver.services(driver.bomb).tables(found.databases[0])
         fence, _ = driver.services(driver.bomb).ledger.claim(run.id, "upgrade", 1, 0, "killed")
         store.claim(fence)
         with psycopg.connect(world.auth_uri) as old, psycopg.connect(world.auth_uri, autocommit=True) as conn:
@@ -244,7 +244,7 @@ def downgrade():
                 conn.execute(statement.encode())
         return False
 
-    driver.task = killed  # type: ignore[method-assign]
+    driver.task = killed
     invalid = "SELECT count(*) FROM pg_index WHERE indrelid = 'users'::regclass AND NOT indisvalid"
     ended = driver.finish(found, run)
     assert ended.status is RunStatus.ROLLED_BACK
