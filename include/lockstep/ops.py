@@ -14,6 +14,7 @@ from lockstep.domain.operations.insert_documents import insert_documents
 from lockstep.domain.operations.insert_rows import insert_rows
 from lockstep.domain.operations.move_objects import move_objects
 from lockstep.domain.operations.restore import restore
+from lockstep.domain.operations.rewrite_table import rewrite_table
 from lockstep.domain.operations.run_python import NO_REVERSE, run_python
 from lockstep.domain.operations.set_validator import set_validator
 from lockstep.domain.operations.sql import sql
@@ -45,6 +46,7 @@ __all__ = [
     "insert_rows",
     "move_objects",
     "restore",
+    "rewrite_table",
     "run_python",
     "set_validator",
     "sql",

@@ -22,6 +22,7 @@ _HANDLERS = {
     "insert_rows": ("insert_rows", "InsertRowsHandler"),
     "move_objects": ("move_objects", "MoveObjectsHandler"),
     "restore": ("restore", "RestoreHandler"),
+    "rewrite_table": ("rewrite_table", "RewriteTableHandler"),
     "run_python": ("run_python", "RunPythonHandler"),
     "set_validator": ("collections", "SetValidatorHandler"),
     "sql": ("sql", "SqlHandler"),

@@ -77,6 +77,13 @@ class TableUnit(Protocol):
     def park_column(self, table: Table, column: str) -> None:
         """Rename the column to a reserved name and make it nullable; filed in the journal under `step`."""
 
+    def rewrite_table(self, table: Table, assignments: Mapping[str, str]) -> int:
+        """Write every row anew by SQL expressions, swap the new table in, park the old one; return rows.
+
+        Readers go on until the swap, writers wait. Raises Refused, before anything is done, for a table on
+        which something hangs that cannot be carried over.
+        """
+
     def take_back(self, run_id: str, step: int, *, limit: int, strict: bool) -> TakenBack:
         """Take back the last journaled `limit` records, or park, of a step of a run; newest first.
 

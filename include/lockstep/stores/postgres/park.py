@@ -79,34 +79,50 @@ def park_table(conn: Conn, table: Table, filing: Filing) -> None:
             "partitioned or no table. Use ops.sql on it.",
             table=table.slug,
         )
+    run(conn, FILE_PARKED, {**params, "before": Jsonb(move_away(conn, table, shape.oid, filing))})
+
+
+def move_away(conn: Conn, table: Table, oid: int, filing: Filing) -> dict[str, Any]:
+    """Move an ordinary table to schema lockstep_parked; return what moves it home."""
     parked = _name("r", filing.step, table.schema, table.name)
     if one(conn, TAKEN, {"schema": PARKED, "name": parked})[0]:
         parked = _name("r", filing.step, table.schema, table.name, apart=filing.run_id)
     companions = []
     # Renamed before they move: where they go, another parked table's index may have the same name.
-    for place, (kind, name) in enumerate(run(conn, COMPANIONS, {"oid": shape.oid}).fetchall()):
+    for place, (kind, name) in enumerate(run(conn, COMPANIONS, {"oid": oid}).fetchall()):
         there = _fitted(f"{parked[:20]}_{place}", name)
         companions.append([_KINDS[kind], name, there])
         run(conn, f"ALTER {_KINDS[kind]} {quote(table.schema, name)} RENAME TO {quote(there)}")
-    run(conn, f"ALTER TABLE {shape.sql} RENAME TO {quote(parked)}")
+    run(conn, f"ALTER TABLE {quote(table.schema, table.name)} RENAME TO {quote(parked)}")
     run(conn, f"ALTER TABLE {quote(table.schema, parked)} SET SCHEMA {quote(PARKED)}")
-    run(conn, FILE_PARKED, {**params, "before": Jsonb({"parked": parked, "companions": companions})})
+    return {"parked": parked, "companions": companions}
 
 
 def unpark_table(conn: Conn, table: Table, before: Mapping[str, Any]) -> None:
     """Give a parked table its place and its names back; Refused where they are taken."""
     parked = before["parked"]
-    if not one(conn, TAKEN, {"schema": PARKED, "name": parked})[0]:
-        raise DataError(
-            f"{table}: its parked table {PARKED}.{parked} is gone. Restore the table from the run's backup.",
-            table=table.slug,
-        )
+    require_parked(conn, table, parked)
     if one(conn, TAKEN, {"schema": table.schema, "name": table.name})[0]:
         raise Refused(
             f"{table} exists again, so that the parked one ({PARKED}.{parked}) cannot take its name back. "
             "Rename or drop it, then clear the failed task.",
             table=table.slug,
         )
+    move_home(conn, table, before)
+
+
+def require_parked(conn: Conn, table: Table, parked: str) -> None:
+    """Raise DataError where a parked table is gone."""
+    if not one(conn, TAKEN, {"schema": PARKED, "name": parked})[0]:
+        raise DataError(
+            f"{table}: its parked table {PARKED}.{parked} is gone. Restore the table from the run's backup.",
+            table=table.slug,
+        )
+
+
+def move_home(conn: Conn, table: Table, before: Mapping[str, Any]) -> None:
+    """Move a parked table to its place; its name and its companions' names must be free."""
+    parked = before["parked"]
     run(conn, f"ALTER TABLE {quote(PARKED, parked)} SET SCHEMA {quote(table.schema)}")
     run(conn, f"ALTER TABLE {quote(table.schema, parked)} RENAME TO {quote(table.name)}")
     for kind, name, there in before["companions"]:

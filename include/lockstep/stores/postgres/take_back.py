@@ -13,15 +13,16 @@ from lockstep.domain.resources import Postgres, Table
 from lockstep.stores.postgres.park import unpark_column, unpark_table
 from lockstep.stores.postgres.ranges import alias_of, between, same_key
 from lockstep.stores.postgres.shape import Column, Shape, keyed, shape_of
+from lockstep.stores.postgres.swap_back import swap_back
 from lockstep.stores.postgres.text import Conn, listed, one, quote, run
 
-#: The newest records that were not taken back, and one more that tells whether there are more. Locked, so
 #: What the newest record is of.
 NEWEST = """
 SELECT kind FROM lockstep_state.journal
 WHERE run_id = %(run_id)s AND step = %(step)s AND NOT taken_back ORDER BY id DESC LIMIT 1
 """
 
+#: The newest records that were not taken back, and one more that tells whether there are more. Locked, so
 #: that two who take back the same step go one after the other.
 PICK = """
 SELECT id, kind, schema_name, table_name, key FROM lockstep_state.journal
@@ -148,15 +149,17 @@ def take_back(
     """Take back the last `limit` records of a step, or the last thing that it parked."""
     picked = run(conn, PICK, {"run_id": run_id, "step": step, "most": limit + 1}).fetchall()
     more = len(picked) > limit
-    restored, conflicts, handled = 0, [], 0
+    restored, handled = 0, 0
+    conflicts: list[str] = []
     for part in _slices(run_id, step, picked[:limit]):
         table = Table(database, part.name, schema=part.schema)
         if part.kind.startswith("park_"):
             if handled:  # a parked thing is a batch of its own
                 more = True
                 break
-            _unpark(conn, table, part)
-            restored, handled, more = 1, 1, len(picked) > 1
+            restored, changed = _unpark(conn, table, part, strict=strict)
+            conflicts += changed
+            handled, more = 1, len(picked) > 1
             break
         if shape_of(conn, table) is None:
             run(conn, FLIP_ALL, part.params)
@@ -170,14 +173,14 @@ def take_back(
     return TakenBack(restored=restored, conflicts=tuple(conflicts), last=not more)
 
 
-def _slices(run_id: str, step: int, picked: Sequence[tuple[Any, ...]]) -> Iterator[_Slice]:
-    """Cut records into runs of one kind and table; a key that comes again begins another."""
 def is_structural(conn: Conn, run_id: str, step: int) -> bool:
     """Tell whether the next batch gives a table or a column its name back, and so locks a table for itself."""
     row = run(conn, NEWEST, {"run_id": run_id, "step": step}).fetchone()
     return row is not None and row[0] not in ("update", "insert")
 
 
+def _slices(run_id: str, step: int, picked: Sequence[tuple[Any, ...]]) -> Iterator[_Slice]:
+    """Cut records into runs of one kind and table; a key that comes again begins another."""
 
     def cut() -> _Slice:
         kind, schema, name = about
@@ -198,13 +201,19 @@ def is_structural(conn: Conn, run_id: str, step: int) -> bool:
         yield cut()
 
 
-def _unpark(conn: Conn, table: Table, part: _Slice) -> None:
+def _unpark(conn: Conn, table: Table, part: _Slice, *, strict: bool) -> tuple[int, tuple[str, ...]]:
+    """Take back what one record parked; return what was restored, and the keys of rows left alone."""
     before = one(conn, BEFORE, {"id": part.ids[0]})[0]
-    if part.kind == "park_table":
+    restored = 1
+    changed: tuple[str, ...] = ()
+    if "rewritten" in before:
+        restored, changed = swap_back(conn, table, before, strict=strict)
+    elif part.kind == "park_table":
         unpark_table(conn, table, before)
     else:
         unpark_column(conn, table, before)
     run(conn, FLIP, {"id": part.ids[0]})
+    return restored, changed
 
 
 def _take_back(conn: Conn, shape: Shape, part: _Slice) -> tuple[int, list[str]]:

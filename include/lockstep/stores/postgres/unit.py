@@ -12,7 +12,7 @@ from lockstep.domain.locking import Locks, locks_of
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
 from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Postgres, Table
-from lockstep.stores.postgres import checkpoints, insert, park, ranges, read, sweep, take_back, write
+from lockstep.stores.postgres import checkpoints, insert, park, ranges, read, rewrite, sweep, take_back, write
 from lockstep.stores.postgres.connect import ROW_TIMEOUT, Connector
 from lockstep.stores.postgres.errors import translated
 from lockstep.stores.postgres.fetch import fetch
@@ -133,6 +133,10 @@ class PostgresUnit:
     def park_column(self, table: Table, column: str) -> None:
         with self._waiting(f"park column {column} of {table}", LOCK_TIMEOUT, strong=True):
             park.park_column(self._conn, table, column, self._filing())
+
+    def rewrite_table(self, table: Table, assignments: Mapping[str, str]) -> int:
+        with self._waiting(f"write {table} anew", LOCK_TIMEOUT, strong=True):
+            return rewrite.rewrite_table(self._conn, table, assignments, self._filing())
 
     def take_back(self, run_id: str, step: int, *, limit: int, strict: bool) -> TakenBack:
         with self._translated():
