@@ -37,11 +37,19 @@ SET epoch = excluded.epoch, updated_at = now() WHERE c.epoch <= excluded.epoch
 RETURNING cursor, batches, read, written, inserted, quarantined, done
 """
 
-#: Hold a shard's checkpoint until the commit, so that two workers of one shard go one after the other.
+#: Hold a shard's checkpoint until the commit, so that two workers of one shard go one after the other. The mark,
+#: which nobody ever waits for, says whose session that is.
 HOLD = """
-SELECT epoch FROM lockstep_state.checkpoints
+SELECT epoch, pg_advisory_xact_lock_shared(hashtextextended(%(mark)s, 0)) FROM lockstep_state.checkpoints
 WHERE run_id = %(run_id)s AND phase = %(phase)s AND step = %(step)s AND shard = %(shard)s
 FOR UPDATE
+"""
+
+#: Whether somebody has claimed the shard after us.
+LATER = """
+SELECT FROM lockstep_state.checkpoints
+WHERE run_id = %(run_id)s AND phase = %(phase)s AND step = %(step)s AND shard = %(shard)s
+  AND epoch > %(epoch)s
 """
 
 #: Say how far the shard got, where it still is ours.
@@ -105,9 +113,14 @@ def claim(conn: Conn, fence: Fence) -> Progress:
     return _progress(*row)
 
 
+def is_latest(conn: Conn, fence: Fence) -> bool:
+    """Whether nobody with a later epoch has claimed the shard."""
+    return run(conn, LATER, _params(fence)).fetchone() is None
+
+
 def hold(conn: Conn, fence: Fence) -> None:
     """Lock the shard for this transaction; StaleEpoch if it is not the fence's any more."""
-    params = _params(fence)
+    params = {**_params(fence), "mark": shard_mark(fence)}
     _enter(conn, fence)
     row = run(conn, HOLD, params).fetchone()
     if row is None or row[0] != fence.epoch:
@@ -159,6 +172,16 @@ def quarantined(conn: Conn, run_id: str, phase: str, step: int | None) -> list[t
         (step, shard, Quarantined(key=key, shown=shown, error=error))
         for step, shard, key, shown, error in rows
     ]
+
+
+def run_mark(run_id: str) -> str:
+    """Return what the key of the lock is made of that every session at work for a run holds."""
+    return f"lockstep run {run_id}"
+
+
+def shard_mark(fence: Fence) -> str:
+    """Return what the key of the lock is made of that the session at work on a shard holds."""
+    return f"lockstep shard {fence.run_id}/{fence.phase}/{fence.step}/{fence.shard}"
 
 
 def _enter(conn: Conn, fence: Fence) -> None:

@@ -7,18 +7,22 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from psycopg.conninfo import make_conninfo
+
 from lockstep.domain.exchange import BackupPart
 from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
 from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Everything, Postgres, Table
 from lockstep.stores.postgres import checkpoints, dump, outside, plan, read, signals
-from lockstep.stores.postgres.connect import ROW_TIMEOUT, Connector
+from lockstep.stores.postgres.connect import Connector
 from lockstep.stores.postgres.fetch import fetch
 from lockstep.stores.postgres.fingerprint import fingerprint
 from lockstep.stores.postgres.locks import waiting
+from lockstep.stores.postgres.reader import Reader
 from lockstep.stores.postgres.schema import ensure
 from lockstep.stores.postgres.shape import all_tables, existing, keyed, shape_of
+from lockstep.stores.postgres.takeover import insisting
 from lockstep.stores.postgres.text import Conn, one
 from lockstep.stores.postgres.unit import PostgresUnit, unit
 from lockstep.stores.postgres.vacuum import vacuum
@@ -73,6 +77,9 @@ class PostgresStore:
         with self._snapshot() as conn:
             return plan.width(conn, existing(conn, table))
 
+    def reader(self) -> AbstractContextManager[Reader]:
+        return Reader(Connector(self.database, make_conninfo(**self._connector.params)))
+
     def read(
         self,
         table: Table,
@@ -93,7 +100,6 @@ class PostgresStore:
                 within=within,
                 after=after,
                 limit=limit,
-                locked=False,
                 excluding=excluding,
             )
 
@@ -117,8 +123,12 @@ class PostgresStore:
             return read.count(conn, (keyed if excluding else existing)(conn, table), where, excluding)
 
     def claim(self, fence: Fence) -> Progress:
-        with self._own() as conn, waiting(self._connector, conn, ROW_TIMEOUT, f"claim of {fence}"):
-            return checkpoints.claim(conn, fence)
+        def attempt(lock_timeout: float) -> Progress:
+            with self._own() as conn, waiting(self._connector, conn, lock_timeout, f"claim of {fence}"):
+                return checkpoints.claim(conn, fence)
+
+        mark = checkpoints.shard_mark(fence)
+        return insisting(self._connector, mark, attempt, lambda conn: checkpoints.is_latest(conn, fence))
 
     def progress(self, run_id: str, phase: str) -> dict[tuple[int, int], Progress]:
         with self._own() as conn:
@@ -131,8 +141,12 @@ class PostgresStore:
             return checkpoints.quarantined(conn, run_id, phase, step)
 
     def fence_off(self, run_id: str, epoch: int) -> None:
-        with self._own() as conn, waiting(self._connector, conn, ROW_TIMEOUT, f"fence around run {run_id}"):
-            checkpoints.fence_off(conn, run_id, epoch)
+        def attempt(lock_timeout: float) -> None:
+            doing = f"fence around run {run_id}"
+            with self._own() as conn, waiting(self._connector, conn, lock_timeout, doing):
+                checkpoints.fence_off(conn, run_id, epoch)
+
+        insisting(self._connector, checkpoints.run_mark(run_id), attempt, lambda conn: True)
 
     def unit(self, fence: Fence) -> AbstractContextManager[PostgresUnit]:
         return unit(self._connector, self.database, fence)
