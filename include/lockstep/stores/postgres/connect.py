@@ -42,6 +42,9 @@ SELECT set_config('DateStyle', 'ISO, YMD', true), set_config('IntervalStyle', 'p
 #: The same for a transaction that writes, with a lock timeout, and the server process that it is.
 PIN_AND_WAIT = f"{PIN.rstrip()}, set_config('lock_timeout', %(ms)s, true), pg_backend_pid()"
 
+#: Which server process this is, and where the server itself can be reached; no address on a local socket.
+SERVER_ITSELF = "SELECT pg_backend_pid(), host(inet_server_addr()), inet_server_port()"
+
 #: Make names in definitions qualified, whatever the role's search path is.
 PIN_NAMES = "SELECT set_config('search_path', 'pg_catalog', true)"
 
@@ -138,6 +141,24 @@ class Connector:
     def open(self) -> Conn:
         """Open a connection of the caller's own."""
         return _connect(self._conninfo, self.address)
+
+    def past_pooler(self, conn: Conn) -> dict[str, Any]:
+        """Return libpq parameters that lead to the server itself, for programs that a pooler cannot serve.
+
+        They are the usual ones where nothing is in between: where the server process is the one that we logged
+        in to. Refused where the server does not say its address.
+        """
+        pid, host, port = one(conn, SERVER_ITSELF)
+        if pid == conn.info.backend_pid:
+            return self.params
+        if host is None:
+            raise Refused(
+                f"PostgreSQL, {self.address}, is behind a pooler that reaches it by a local socket, and pg_dump "
+                "cannot go through a pooler: its settings would stay in other clients' sessions. Give the Airflow "
+                f"connection {self.address.conn_id!r} the server's own address.",
+                conn_id=self.address.conn_id,
+            )
+        return {**self.params, "hostaddr": host, "port": port}
 
     def known(self, conn: Conn) -> Known:
         """Return what is known of a connection's transaction, to be kept up by who changes it."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from shutil import which
-from typing import IO
+from typing import IO, Any
 
 from psycopg.conninfo import make_conninfo
 
@@ -191,7 +191,9 @@ class Dump:
             run(conn, WAIT_LONG)
             snapshot = one(conn, EXPORT)[0]
             tables = self._tables(conn)
-            yield from self._stream([*self._selection(conn, tables), f"--snapshot={snapshot}"])
+            # Past a pooler: what pg_dump sets would stay there, an empty search path for the next client.
+            params = self.connector.past_pooler(conn)
+            yield from self._stream([*self._selection(conn, tables), f"--snapshot={snapshot}"], params)
             # The same snapshot still: these are the rows that pg_dump saw.
             self._rows = sum(one(conn, f"SELECT count(*) FROM {name}")[0] for name in tables.values())
 
@@ -218,8 +220,7 @@ class Dump:
             options.append(f"--exclude-table-data={pattern}")
         return [*options, "--no-blobs"]
 
-    def _stream(self, selection: list[str]) -> Iterator[bytes]:
-        params = self.connector.params
+    def _stream(self, selection: list[str], params: dict[str, Any]) -> Iterator[bytes]:
         command = [
             self.program.path,
             "--format=custom",
@@ -251,14 +252,17 @@ class Dump:
         finally:
             _end(process, listener)
         if code:
-            raise self._failed(code, list(complaints))
+            raise self._failed(code, list(complaints), params)
 
-    def _failed(self, code: int, complaints: list[str]) -> LockstepError:
+    def _failed(self, code: int, complaints: list[str], params: dict[str, Any]) -> LockstepError:
+        past = ""
+        if params is not self.connector.params:
+            past = f" It went past the pooler, to the server at {params['hostaddr']}:{params['port']}."
         said = " ".join(complaints) or "it said nothing"
         lost = re.search(r"connection to server|could not connect|terminating connection|server closed", said)
         kind = Unavailable if lost or code < 0 else Refused
         return kind(
-            f"pg_dump of {self.connector.address} ended with code {code}: {said} "
+            f"pg_dump of {self.connector.address} ended with code {code}: {said}{past} "
             "Nothing was backed up; mend the cause and clear the failed task.",
             conn_id=self.connector.address.conn_id,
             code=code,

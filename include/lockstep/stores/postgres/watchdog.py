@@ -141,4 +141,5 @@ class _Watchdog:
         found = run(self._conn, BLOCKERS, {"pids": [pid]}).fetchall()
         self.seen[:] = [described(*blocker) for _, *blocker in found] or self.seen
         if time.monotonic() - self._since >= self._lock_timeout and not self.bit:
+            self.bit = True  # before it is cancelled: the other thread may hear of that first
             self.bit = run(self._conn, CANCEL, {"pid": pid, "mark": self.mark}).fetchone() is not None
