@@ -66,6 +66,8 @@ class Page:
     last: bool
     #: bytes that the records took on the wire; 0 where the store does not know
     size: int = 0
+    #: the version of each record that was read without a lock, for the store; empty where nobody asked
+    stamps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

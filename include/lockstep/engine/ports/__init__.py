@@ -8,7 +8,7 @@ from lockstep.engine.ports.documents import DocumentStore
 from lockstep.engine.ports.ledger import Ledger, LedgerUnit
 from lockstep.engine.ports.objects import ObjectStore
 from lockstep.engine.ports.sinks import Sink
-from lockstep.engine.ports.tables import TableStore, TableUnit
+from lockstep.engine.ports.tables import TableReader, TableStore, TableUnit
 from lockstep.engine.ports.vault import Vault
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "LedgerUnit",
     "ObjectStore",
     "Sink",
+    "TableReader",
     "TableStore",
     "TableUnit",
     "Vault",

@@ -68,6 +68,13 @@ class TableUnit(Protocol):
     ) -> int:
         """Write (read row, changed row) pairs by key, only columns that some pair changes; return rows."""
 
+    def write_packed(self, table: Table, packed: Any, *, journal: bool) -> tuple[int, tuple[Cursor, ...]]:
+        """Write what a reader packed where the row still is what was read, like `write_rows`.
+
+        Returns how many rows that was, and the places of rows that have changed since they were read: they
+        are left alone, as are rows that are gone.
+        """
+
     def upsert_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
         """Insert or overwrite by key, journaled; return (inserted, overwritten). Equal rows are left."""
 
@@ -114,6 +121,28 @@ class TableUnit(Protocol):
         """The psycopg Connection, inside its transaction."""
 
 
+class TableReader(Protocol):
+    """Reads ahead of the units, on a connection of its own: from one thread at a time, without locks."""
+
+    def page(
+        self,
+        table: Table,
+        *,
+        columns: Sequence[str] | None,
+        where: str | None,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+        excluding: Sequence[Cursor] = (),
+    ) -> Page:
+        """Read the next rows in key order as dicts, with the stamp of each."""
+
+    def pack(
+        self, table: Table, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], stamps: Sequence[str]
+    ) -> Any:
+        """Make pairs (row as read, row as it should be) ready for `write_packed`; what is wrong is raised there."""
+
+
 class TableStore(Protocol):
     """One PostgreSQL database."""
 
@@ -127,6 +156,9 @@ class TableStore(Protocol):
         """Raise DataError, with the reason, for a missing table or one without a primary key."""
 
     def exists(self, table: Table) -> bool: ...
+
+    def reader(self) -> AbstractContextManager[TableReader]:
+        """Open a reader; at the end whatever it reads is cancelled, and its connection closed."""
 
     def plan_ranges(self, table: Table, *, where: str | None, shards: int, least: int) -> list[KeyRange]:
         """Cut the table's keys into at most `shards` ranges of at least `least` rows; always at least one."""

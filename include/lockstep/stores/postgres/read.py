@@ -18,6 +18,9 @@ PAGE = "SELECT {columns} FROM {table} WHERE {bounds} AND {where} ORDER BY {key} 
 #: Keep the rows as they are until the commit; rows that refer to them by foreign key stay free.
 LOCK = "FOR NO KEY UPDATE"
 
+#: Which version of a row it is.
+STAMP = 'xmin::text AS "_lockstep_xmin"'
+
 #: Rows that match.
 COUNT = "SELECT count(*) FROM {table} WHERE {where} AND {others}"
 
@@ -34,16 +37,21 @@ def page(
     within: KeyRange,
     after: Cursor | None,
     limit: int,
-    locked: bool,
+    locked: bool = False,
+    stamped: bool = False,
     excluding: Sequence[Cursor] = (),
 ) -> Page:
-    """Read the next `limit` rows as dicts of column to value, the key included."""
+    """Read the next `limit` rows as dicts of column to value, the key included.
+
+    stamped: with the version of each, which tells later whether it has changed since.
+    """
     chosen = shape.chosen(columns)
     names = [column.name for column in chosen]
     # A key whose Python value does not spell its text form is read a second time, as text.
     as_text = [place for place, column in enumerate(shape.key) if not column.read_as_text]
     wanted = [column.sql for column in chosen]
     wanted += [f"{shape.key[place].text()} AS {alias_of(place)}" for place in as_text]
+    wanted += [STAMP] if stamped else []
     condition, params = within_range(shape, within, after, excluding)
     statement = PAGE.format(
         columns=listed(wanted),
@@ -57,16 +65,19 @@ def page(
     rows = found.fetchall()
     last = len(rows) <= limit
     del rows[limit:]
-    # zip stops at the shorter: the texts beyond the names are for the cursor alone.
+    stamps = tuple(row[-1] for row in rows) if stamped else ()
+    # zip stops at the shorter: what is beyond the names is for the cursor and the stamps alone.
     records: tuple[dict[str, Any], ...] = tuple(dict(zip(names, row, strict=False)) for row in rows)
     if not rows:
         return Page(records=(), cursor=after, last=True)
-    spelt = dict(zip(as_text, rows[-1][len(names) :], strict=True))
+    spelt = dict(zip(as_text, rows[-1][len(names) : len(names) + len(as_text)], strict=True))
     texts = [
         spelt[place] if place in spelt else str(records[-1][column.name])
         for place, column in enumerate(shape.key)
     ]
-    return Page(records=records, cursor=cursor_of(texts), last=last, size=_size(found, len(rows)))
+    return Page(
+        records=records, cursor=cursor_of(texts), last=last, size=_size(found, len(rows)), stamps=stamps
+    )
 
 
 def _size(found: psycopg.Cursor[Any], rows: int) -> int:

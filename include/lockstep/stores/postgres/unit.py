@@ -19,6 +19,7 @@ from lockstep.stores.postgres.fetch import fetch
 from lockstep.stores.postgres.fingerprint import fingerprint
 from lockstep.stores.postgres.journal import Filing
 from lockstep.stores.postgres.locks import LOCK_TIMEOUT, waiting
+from lockstep.stores.postgres.pack import Packed
 from lockstep.stores.postgres.shape import existing, keyed
 from lockstep.stores.postgres.text import Conn, raw
 
@@ -121,6 +122,11 @@ class PostgresUnit:
         with self._waiting(f"write {table}"):
             filing = self._filing() if journal else None
             return write.write_pairs(self._conn, keyed(self._conn, table), pairs, filing=filing)
+
+    def write_packed(self, table: Table, packed: Packed, *, journal: bool) -> tuple[int, tuple[Cursor, ...]]:
+        with self._waiting(f"write {table}"):
+            filing = self._filing() if journal else None
+            return write.write_packed(self._conn, keyed(self._conn, table), packed, filing=filing)
 
     def upsert_rows(self, table: Table, rows: Sequence[Row]) -> tuple[int, int]:
         with self._waiting(f"write {table}"):
