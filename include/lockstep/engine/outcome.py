@@ -51,7 +51,7 @@ def outcome(services: Services, revision: Revision, run: Run) -> dict[str, Any]:
         facts["quarantined"] = len(left)
         services.log.warning(
             f"{len(left)} record(s) are as they were before, such as {left[0].resource} {left[0].record.shown}: "
-            "mend them or the function, then trigger the DAG with redrive = true to try just those"
+            "mend them, then trigger the DAG with redrive = true to try just those"
         )
     if run.status in _GREEN:
         services.log.info(f"revision {revision.id} is where it was to be: {run.status}", **facts)
