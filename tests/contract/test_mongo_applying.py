@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import bson
+import pymongo
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 from pymongo.errors import BulkWriteError
@@ -17,7 +19,7 @@ from lockstep.domain.errors import DataError, Unavailable, Unsupported
 from lockstep.domain.exchange import Applied
 from lockstep.domain.progress import Change, KeyRange
 from lockstep.domain.resources import Collection, Mongo
-from lockstep.stores.mongo import MongoStore, applying, codec
+from lockstep.stores.mongo import MongoStore, applying, codec, writing
 from lockstep.stores.mongo.conditions import still
 
 DATABASE = Mongo("campus_documents")
@@ -212,24 +214,81 @@ def test_ids_of_several_types_are_written_to(store: MongoStore) -> None:
     assert store.apply(WORK, more) == Applied(already=5)
 
 
-def test_a_duplicate_in_another_unique_index_is_an_error_that_names_the_document(store: MongoStore) -> None:
-    put(store, {"_id": "a", "email": "x"}, {"_id": "b", "email": "y"})
+def test_a_duplicate_in_another_unique_index_is_refused_and_the_others_are_written(store: MongoStore) -> None:
+    put(store, {"_id": "a", "email": "x"}, {"_id": "b", "email": "y"}, {"_id": "d", "email": "z"})
     store.create_index(WORK, [("email", 1)], "email_1", {"unique": True})
-    with pytest.raises(DataError, match=r'document "c".*unique index'):
-        store.apply(WORK, [change(store, None, {"_id": "c", "email": "x"})])
-    with pytest.raises(DataError, match=r'document "b".*unique index'):
-        store.apply(WORK, [change(store, {"_id": "b", "email": "y"}, {"_id": "b", "email": "x"})])
-    assert store.count(WORK) == 2
+    changes = [
+        change(store, None, {"_id": "c", "email": "x"}),
+        change(store, {"_id": "b", "email": "y"}, {"_id": "b", "email": "x"}),
+        change(store, {"_id": "d", "email": "z"}, {"_id": "d", "email": "w"}),
+    ]
+    for applied in (store.apply(WORK, changes), store.apply(WORK, changes)):
+        assert (applied.written + applied.already, applied.conflicts) == (1, ())
+        assert [(one.key, one.shown) for one in applied.refused] == [('"c"', "'c'"), ('"b"', "'b'")]
+        assert all("same value in a unique index" in one.error for one in applied.refused)
+    assert there(store, "b", "c", "d") == [{"_id": "b", "email": "y"}, None, {"_id": "d", "email": "w"}]
+    # Taken back whole, a refused change has nothing to take back.
+    assert store.apply(WORK, swapped(changes)) == Applied(written=1, already=2)
+    assert there(store, "b", "c", "d") == [{"_id": "b", "email": "y"}, None, {"_id": "d", "email": "z"}]
 
 
-def test_a_document_that_is_too_large_is_named_before_anything_is_written(store: MongoStore) -> None:
+def test_an_update_that_meets_a_duplicate_is_refused_and_the_others_are_made(store: MongoStore) -> None:
+    put(
+        store,
+        {"_id": "a", "email": "x"},
+        {"_id": "b", "email": "y", "other": [1]},
+        {"_id": "c", "email": "z"},
+    )
+    store.create_index(WORK, [("email", 1)], "email_1", {"unique": True})
+    befores = [one for one in read_back(store) if one["_id"] != "a"]
+    applied = store.update(WORK, {"$set": {"email": "x"}}, befores)
+    assert (applied.written, {one.key for one in applied.refused}) == (0, {'"b"', '"c"'})
+    assert [one["email"] for one in read_back(store)] == ["x", "y", "z"]
+
+
+def test_a_document_that_is_too_large_is_refused_and_the_others_are_written(store: MongoStore) -> None:
     put(store, {"_id": "a"}, {"_id": "b"})
     large = {"_id": "b", "text": "x" * (17 * 1024 * 1024)}
-    with pytest.raises(DataError, match=r'document "b": it would be'):
-        store.apply(
-            WORK, [change(store, {"_id": "a"}, {"_id": "a", "n": 1}), change(store, {"_id": "b"}, large)]
-        )
-    assert there(store, "a") == [{"_id": "a"}]
+    applied = store.apply(
+        WORK, [change(store, {"_id": "a"}, {"_id": "a", "n": 1}), change(store, {"_id": "b"}, large)]
+    )
+    assert applied.written == 1
+    assert [(one.key, one.error[:11]) for one in applied.refused] == [('"b"', "it would be")]
+    assert there(store, "a", "b") == [{"_id": "a", "n": 1}, {"_id": "b"}]
+    with pytest.raises(DataError, match=r'document "b" would be'):
+        store.change({"_id": "b"}, large)
+
+
+def test_a_change_keeps_both_images_and_is_none_where_nothing_changes(store: MongoStore) -> None:
+    put(store, submission(1))
+    read = read_back(store)[0]
+    copied = copy.deepcopy(read)
+    assert type(copied) is dict
+    assert copied == read
+    assert store.change(read, copied) is None
+    copied["meta"]["a"]["deep"].append(7)
+    assert read["meta"]["a"]["deep"] == [1, [2, "x"]]
+    made = store.change(read, copied)
+    assert made is not None
+    assert made.key == store.cursor_of(read)
+    assert codec.encode(made.after) == codec.encode_anew(copied)
+    assert codec.encode(made.before) == codec.encode_anew(submission(1))
+    new = store.change(None, {"n": 1, "_id": "new"})
+    assert new is not None
+    assert (new.before, list(new.after)) == (None, ["n", "_id"])
+    assert store.apply(WORK, [made, new]) == Applied(written=2)
+    assert list(there(store, "new")[0]) == ["_id", "n"]
+
+
+def test_a_document_of_an_old_form_of_bson_is_kept_and_not_carried(store: MongoStore) -> None:
+    # {_id: "s", v: symbol "x"}: no driver writes symbols any more, and they are read as strings.
+    raw = b"\x19\0\0\0\x02_id\0\x02\0\0\0s\0\x0ev\0\x02\0\0\0x\0\0"
+    held = codec.keep(raw)
+    assert store.change(held, copy.deepcopy(held)) is None
+    with pytest.raises(DataError, match=r'document "s" holds a field twice, or .* no longer in use'):
+        store.change(held, {**held, "n": 1})
+    packed = store.pack([Change(key='"s"', before=held, after=None)])
+    assert codec.encode(store.unpack(packed)[0].before) == raw
 
 
 def test_two_images_too_large_for_one_command_are_written_all_the_same(
@@ -291,38 +350,56 @@ def test_a_server_that_compares_documents_is_asked_to(store: MongoStore) -> None
 def test_an_election_in_the_middle_of_a_batch_is_worth_a_retry(store: MongoStore) -> None:
     details = {"writeErrors": [{"index": 0, "code": 10107, "errmsg": "not primary"}], "nMatched": 0}
     with pytest.raises(Unavailable):
-        applying._judge(store._connection, WORK, ['"a"'], BulkWriteError(details))
+        writing.judge(store._connection, WORK, BulkWriteError(details))
     unmet = {"writeErrors": [], "writeConcernErrors": [{"code": 64}]}
     with pytest.raises(Unavailable, match="write concern"):
-        applying._judge(store._connection, WORK, [], BulkWriteError(unmet))
+        writing.judge(store._connection, WORK, BulkWriteError(unmet))
 
 
-def test_a_document_that_the_validator_rejects_is_named(store: MongoStore) -> None:
-    refusal = {"index": 1, "code": 121, "errmsg": "Document failed validation"}
-    with pytest.raises(DataError, match=r'document "b".*failed validation'):
-        applying._judge(store._connection, WORK, ['"a"', '"b"'], BulkWriteError({"writeErrors": [refusal]}))
+def test_what_a_validator_rejects_is_told_from_what_was_written(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, {"_id": "a", "n": 1}, {"_id": "b", "n": 1}, {"_id": "c", "n": 1})
+    changes = [change(store, one, {**one, "n": 2}) for one in read_back(store)]
+    real = pymongo.collection.Collection.bulk_write
+
+    def rejecting(self: Any, writes: list[Any], **more: Any) -> Any:
+        """Answer as MongoDB does where the validator rejects one of several; the embedded server keeps none."""
+        position = next((at for at, one in enumerate(writes) if one._filter["_id"] == "b"), None)
+        if position is None:
+            return real(self, writes, **more)
+        done = real(self, writes[:position] + writes[position + 1 :], **more).matched_count
+        refusal = {"index": position, "code": 121, "errmsg": "Document failed validation"}
+        raise BulkWriteError({"writeErrors": [refusal], "writeConcernErrors": [], "nMatched": done})
+
+    monkeypatch.setattr(pymongo.collection.Collection, "bulk_write", rejecting)
+    applied = store.apply(WORK, changes)
+    assert (applied.written, applied.already, applied.conflicts) == (2, 0, ())
+    assert [one.key for one in applied.refused] == ['"b"']
+    assert "failed validation (code 121)" in applied.refused[0].error
+    assert [one["n"] for one in there(store, "a", "b", "c")] == [2, 1, 2]
 
 
 def test_an_update_touches_each_document_that_is_as_it_was_once(store: MongoStore) -> None:
     put(store, *(submission(n) for n in range(4)))
     befores = read_back(store)
     store.handle(WORK).update_one({"_id": befores[3]["_id"]}, {"$set": {"late": "changed"}})
-    assert store.update(WORK, {"$inc": {"tries": 10}, "$set": {"seen": True}}, befores) == 3
+    assert store.update(WORK, {"$inc": {"tries": 10}, "$set": {"seen": True}}, befores).written == 3
     assert [document["tries"] for document in read_back(store)] == [10, 11, 12, 3]
-    assert store.update(WORK, {"$inc": {"tries": 10}, "$set": {"seen": True}}, befores) == 0
+    assert store.update(WORK, {"$inc": {"tries": 10}, "$set": {"seen": True}}, befores).written == 0
     assert [document["tries"] for document in read_back(store)] == [10, 11, 12, 3]
 
 
 def test_an_update_of_documents_that_the_server_cannot_compare_is_done_once(store: MongoStore) -> None:
     put(store, {"_id": "a", "n": 1, "owner": ObjectId()}, {"_id": "b", "n": 1})
     befores = read_back(store)
-    assert store.update(WORK, {"$inc": {"n": 1}}, befores) == 2
-    assert store.update(WORK, {"$inc": {"n": 1}}, befores) == 0
+    assert store.update(WORK, {"$inc": {"n": 1}}, befores).written == 2
+    assert store.update(WORK, {"$inc": {"n": 1}}, befores).written == 0
     assert [document["n"] for document in read_back(store)] == [2, 2]
 
 
 def test_an_update_of_nothing_is_nothing(store: MongoStore) -> None:
-    assert store.update(WORK, {"$set": {"n": 1}}, []) == 0
+    assert store.update(WORK, {"$set": {"n": 1}}, []) == Applied()
     assert store.apply(WORK, []) == Applied()
 
 

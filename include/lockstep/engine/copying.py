@@ -168,7 +168,7 @@ class Copying:
         target = self.operation.target
         if isinstance(target, Collection):
             store = self.services.documents(target.database)
-            return store.fetch(target, [record["_id"] for record in records])
+            return dict(store.fetch(target, [record["_id"] for record in records]))
         if isinstance(target, Table):
             home = self.unit or self.services.tables(target.database)
             return {self.target_key_text(row): row for row in home.fetch(target, records)}

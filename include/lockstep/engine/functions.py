@@ -89,6 +89,8 @@ def call_row(
 def _own(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy that may be changed in place, values within values included."""
     own = dict(row)
+    if _UNCHANGEABLE.issuperset(map(type, own.values())):
+        return own
     for name, value in row.items():
         if type(value) not in _UNCHANGEABLE:
             own[name] = copy.deepcopy(value)
@@ -108,7 +110,7 @@ def call_document(
     The function gets a copy that it may change in place.
     """
     identity = document["_id"]
-    result = _call(function, copy.deepcopy(dict(document)), resource, identity)
+    result = _call(function, copy.deepcopy(document), resource, identity)
     if not isinstance(result, Mapping):
         raise _wrong_type(function, result, "the document as a dict", resource, identity)
     if "_id" not in result or result["_id"] != identity or type(result["_id"]) is not type(identity):

@@ -24,7 +24,11 @@ class PlainDocumentHandler(DocumentHandler):
         assert isinstance(target, Collection)
         applied = document_store(context, context.operation).apply(target, changes)
         refuse_conflicts(str(target), applied.conflicts, context.operation.title)
-        return changes
+        if not applied.refused:
+            return changes
+        context.refuse(str(target), applied.refused)
+        refused = {record.key for record in applied.refused}
+        return [change for change in changes if change.key not in refused]
 
     def forward(self, context: StepContext, operation: Any) -> Progress:
         state = known_progress(context)

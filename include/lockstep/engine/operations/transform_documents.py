@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lockstep.domain.errors import DataError
 from lockstep.domain.operations.transform_documents import TransformDocuments
 from lockstep.domain.progress import Change, KeyRange, Progress
 from lockstep.engine.context import StepContext
+from lockstep.engine.failing import Failing
 from lockstep.engine.functions import call_document
 from lockstep.engine.journaled import Prepared
 from lockstep.engine.operations.documents import PlainDocumentHandler
@@ -15,6 +17,8 @@ from lockstep.engine.services import Services
 
 
 class TransformDocumentsHandler(PlainDocumentHandler):
+    overlaps = True
+
     def plan(self, services: Services, operation: TransformDocuments, shards: int) -> list[KeyRange]:
         return services.documents(operation.collection.database).plan_ranges(
             operation.collection, where=None, shards=shards, least=services.settings.documents_per_shard
@@ -30,12 +34,20 @@ class TransformDocumentsHandler(PlainDocumentHandler):
             within=context.within,
             after=progress.cursor,
             limit=context.limit,
+            excluding=context.excluding,
         )
-        changes = []
+        resource = str(operation.collection)
+        failing = Failing(resource)
+        changes: list[Change] = []
         for document in page.records:
-            after = call_document(operation.function, document, str(operation.collection))
-            if not store.same(document, after):
-                changes.append(Change(key=store.key_text(document["_id"]), before=document, after=after))
+            try:
+                change = store.change(document, call_document(operation.function, document, resource))
+            except DataError as problem:
+                failing.add(document["_id"], store.cursor_of(document), problem)
+                continue
+            if change is not None:
+                changes.append(change)
+        failing.check()
         return Prepared(
             changes=changes,
             progress=replace(
@@ -45,4 +57,5 @@ class TransformDocumentsHandler(PlainDocumentHandler):
                 written=progress.written + len(changes),
                 done=page.last,
             ),
+            size=page.size,
         )

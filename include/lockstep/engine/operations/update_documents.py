@@ -22,6 +22,8 @@ from lockstep.engine.services import Services
 
 
 class UpdateDocumentsHandler(DocumentHandler):
+    overlaps = True
+
     def plan(self, services: Services, operation: UpdateDocuments, shards: int) -> list[KeyRange]:
         return services.documents(operation.collection.database).plan_ranges(
             operation.collection, where=None, shards=shards, least=services.settings.documents_per_shard
@@ -40,6 +42,7 @@ class UpdateDocumentsHandler(DocumentHandler):
             within=context.within,
             after=progress.cursor,
             limit=context.limit,
+            excluding=context.excluding,
         )
         changes = [Change(key=store.key_text(d["_id"]), before=d, after=None) for d in page.records]
         return Prepared(
@@ -51,15 +54,18 @@ class UpdateDocumentsHandler(DocumentHandler):
                 written=progress.written + len(changes),
                 done=page.last,
             ),
+            size=page.size,
         )
 
     def write(self, context: StepContext, changes: Sequence[Change]) -> Sequence[Change]:
         operation = context.operation
         assert isinstance(operation, UpdateDocuments)
         store = document_store(context, operation)
-        store.update(operation.collection, operation.update, [change.before for change in changes])
+        applied = store.update(operation.collection, operation.update, [change.before for change in changes])
+        context.refuse(str(operation.collection), applied.refused)
+        refused = {record.key for record in applied.refused}
         now = store.fetch(operation.collection, [change.before["_id"] for change in changes])
-        return [replace(change, after=now.get(change.key)) for change in changes]
+        return [replace(change, after=now.get(change.key)) for change in changes if change.key not in refused]
 
     def swapped(self, context: StepContext, done: Done, entry: BatchEntry) -> Sequence[Change]:
         """Return the changes that take a batch back; one cut off half-way is compared with what is there."""

@@ -34,8 +34,15 @@ class DocumentStore(Protocol):
     ) -> Page:
         """Read the next documents in `_id` order as dicts, BSON types kept."""
 
-    def fetch(self, collection: Collection, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
+    def fetch(self, collection: Collection, ids: Sequence[Any]) -> Mapping[str, dict[str, Any]]:
         """Return the documents with these `_id`s, by `key_text(_id)`."""
+
+    def change(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Change | None:
+        """Return the change of one document into another, both encoded once and for all.
+
+        None where the two are the same. DataError for what BSON or the server cannot hold. A document that a
+        page gave is not to be changed in place: copy.deepcopy gives one that may be.
+        """
 
     def key_text(self, document_id: Any) -> str:
         """Return an `_id` as text, one to one (extended JSON)."""
@@ -65,8 +72,10 @@ class DocumentStore(Protocol):
     def apply(self, collection: Collection, changes: Sequence[Change]) -> Applied:
         """Write each change whose record still is its `before` (absent for None); idempotent."""
 
-    def update(self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]) -> int:
-        """Apply update operators to each document that still is its before-image; return how many were."""
+    def update(
+        self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]
+    ) -> Applied:
+        """Apply update operators to each document that still is its before-image; say how many were."""
 
     def pack(self, changes: Sequence[Change]) -> bytes:
         """Encode changes for the journal (BSON, compressed)."""

@@ -80,6 +80,8 @@ class Capabilities:
     compares: frozenset[str]
     #: keeps `min` and `max` of a find whatever its filter is
     keeps_bounds: bool
+    #: draws a sample of `_id`s (`$sample`) and sorts it as it sorts the `_id`s of a find
+    samples: bool
     renames: bool
     keeps_validators: bool
     keeps_index_names: bool
@@ -99,6 +101,7 @@ def probe(db: Database[Document]) -> Capabilities:
         compares=frozenset() if compares else _comparable(db),
         measures_documents=measures,
         keeps_bounds=_keeps_bounds(db),
+        samples=_samples(db),
         renames=_renames(db),
         keeps_validators=_keeps_validators(db),
         keeps_index_names=names,
@@ -199,6 +202,22 @@ def _keeps_bounds(db: Database[Document]) -> bool:
             return [document["_id"] for document in found] == ["b"]
 
         return all(_answers(lambda where=where: within(where)) for where in demanding)  # type: ignore[misc]
+
+
+def _samples(db: Database[Document]) -> bool:
+    with _scratch(db) as name:
+        ids: list[Any] = ["b", "a", "Z", 10, 2.5, ObjectId("0" * 24), SAMPLES["date"]]
+        db[name].insert_many([{"_id": one} for one in ids])
+
+        def samples() -> bool:
+            def drawn(size: int) -> list[bytes]:
+                stages: list[dict[str, Any]] = [{"$sample": {"size": size}}, {"$project": {"_id": 1}}]
+                return _ids(db[name].aggregate([*stages, {"$sort": {"_id": 1}}]))
+
+            everything = _ids(db[name].find({}, {"_id": 1}).sort("_id", 1))
+            return drawn(len(ids)) == everything and len(set(drawn(3)) & set(everything)) == 3
+
+        return _answers(samples)
 
 
 def _renames(db: Database[Document]) -> bool:

@@ -9,7 +9,7 @@ from bson.raw_bson import RawBSONDocument
 
 from lockstep.stores.mongo.capabilities import Capabilities
 from lockstep.stores.mongo.fields import addressable, by_field
-from lockstep.stores.mongo.kinds import comparable_kinds
+from lockstep.stores.mongo.kinds import comparable
 
 #: characters of a text that a filter compares beside an exact comparison here
 SHORT = 1000
@@ -24,7 +24,7 @@ def still(
     """
     if capabilities.compares_documents:
         return _whole(capabilities, before, raw)
-    if all(map(addressable, before)) and comparable_kinds(before) <= capabilities.compares:
+    if all(map(addressable, before)) and comparable(before, capabilities.compares):
         return by_field(before, after)
     return None
 

@@ -7,9 +7,22 @@ from typing import Any
 
 from lockstep.domain.errors import Refused
 from lockstep.domain.exchange import Applied, BackupPart
+from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import RESERVED, Collection, Everything, Mongo
-from lockstep.stores.mongo import applying, backup, codec, fingerprints, packing, parking, reading, structure
+from lockstep.stores.mongo import (
+    applying,
+    backup,
+    changes,
+    codec,
+    fingerprints,
+    packing,
+    parking,
+    ranges,
+    reading,
+    signals,
+    structure,
+)
 from lockstep.stores.mongo.capabilities import Capabilities
 from lockstep.stores.mongo.connection import Connection
 
@@ -53,7 +66,7 @@ class MongoStore:
     def plan_ranges(
         self, collection: Collection, *, where: Mapping[str, Any] | None, shards: int, least: int
     ) -> list[KeyRange]:
-        return reading.plan_ranges(self._connection, collection, where=where, shards=shards, least=least)
+        return ranges.plan_ranges(self._connection, collection, where=where, shards=shards, least=least)
 
     def read(
         self,
@@ -63,12 +76,19 @@ class MongoStore:
         within: KeyRange,
         after: Cursor | None,
         limit: int,
+        excluding: Sequence[Cursor] = (),
     ) -> Page:
         return reading.read(
-            self._connection, collection, where=where, within=within, after=after, limit=limit
+            self._connection,
+            collection,
+            where=where,
+            within=within,
+            after=after,
+            limit=limit,
+            excluding=excluding,
         )
 
-    def fetch(self, collection: Collection, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
+    def fetch(self, collection: Collection, ids: Sequence[Any]) -> Mapping[str, dict[str, Any]]:
         return reading.fetch(self._connection, collection, ids)
 
     def key_text(self, document_id: Any) -> str:
@@ -82,13 +102,31 @@ class MongoStore:
     def fingerprint(self, collection: Collection) -> Fingerprint:
         return fingerprints.fingerprint(self._connection, collection)
 
-    def count(self, collection: Collection, where: Mapping[str, Any] | None = None) -> int:
-        return reading.count(self._connection, collection, where)
+    def count(
+        self,
+        collection: Collection,
+        where: Mapping[str, Any] | None = None,
+        *,
+        excluding: Sequence[Cursor] = (),
+    ) -> int:
+        return reading.count(self._connection, collection, where, excluding)
+
+    def cursor_of(self, document: Mapping[str, Any]) -> Cursor:
+        return codec.key_text(document["_id"])
+
+    def width(self, collection: Collection) -> int | None:
+        return reading.width(self._connection, collection)
+
+    def pressure(self, limits: Limits) -> list[Reading]:
+        return signals.pressure(self._connection, limits)
+
+    def change(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Change | None:
+        return changes.change(before, after)
 
     def apply(self, collection: Collection, changes: Sequence[Change]) -> Applied:
         return applying.apply(self._connection, collection, changes)
 
-    def update(self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]) -> int:
+    def update(self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]) -> Applied:
         return applying.update(self._connection, collection, update, befores)
 
     def pack(self, changes: Sequence[Change]) -> bytes:
