@@ -3,6 +3,8 @@
 #   make demo            the whole system, from empty databases to head; SIZE=0.1 or 10 scales the data,
 #                        EXIT=1 exits with a status instead of staying up
 #   make demo-failure    a revision that fails in its seventh batch; STAY=1 stays up to look around
+#   make bench           speed against references, and docs/performance.md from it: half an hour on a machine
+#                        that does nothing else; SIZE=small, ONLY=a,documents, ROUNDS=5
 #   make test            what CI runs
 #   make lint            ruff, mypy, import-linter
 #   make clean           remove the data of the demos
@@ -12,13 +14,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.lockstep-installed
+INSTALLED_BENCH := $(VENV)/.lockstep-bench-installed
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11 python3.10)
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 
 # An active environment must not be taken for the one that is meant here.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX
 
-.PHONY: help demo demo-failure test lint pytest clean venv
+.PHONY: help demo demo-failure bench test lint pytest clean venv
 
 help:
 	@sed -n 's/^#   \(.*\)/\1/p' Makefile
@@ -28,6 +31,9 @@ demo: $(INSTALLED)
 
 demo-failure: $(INSTALLED)
 	@$(BIN)/python -m lockstep.demo --failure $(if $(SIZE),--size '$(SIZE)') $(if $(STAY),--stay) $(if $(REPORT),--report '$(REPORT)')
+
+bench: $(INSTALLED_BENCH)
+	@$(BIN)/python -m benchmarks $(if $(SIZE),--size '$(SIZE)') $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds '$(ROUNDS)')
 
 test: lint pytest
 
@@ -61,4 +67,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing what constraints.txt names (the first time takes a minute)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(INSTALLED_BENCH): $(INSTALLED)
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[bench]'
 	@touch $@

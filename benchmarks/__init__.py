@@ -1,0 +1,1 @@
+"""Lockstep's speed against references, measured in one run: `make bench`."""
