@@ -40,10 +40,16 @@ class Lines:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = [(column.name, None if holds_json(column) else str, column) for column in columns]
+        #: the column, where there is just one of plain values: a key, most often
+        self._only = self._columns[0][0] if [plain for _, plain, _ in self._columns] == [str] else None
         self._transformer = Transformer()
 
     def of(self, row: Mapping[str, Any]) -> str:
         """Return a row's values, tabs between them; one of UNSENDABLE where a value has no text."""
+        if self._only is not None:
+            value = row.get(self._only)
+            if type(value) is str and not _SPECIAL(value):
+                return value
         parts = []
         for name, plain, column in self._columns:
             value = row.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import psycopg
@@ -67,7 +68,7 @@ def page(
     del rows[limit:]
     stamps = tuple(row[-1] for row in rows) if stamped else ()
     # zip stops at the shorter: what is beyond the names is for the cursor and the stamps alone.
-    records: tuple[dict[str, Any], ...] = tuple(dict(zip(names, row, strict=False)) for row in rows)
+    records: tuple[dict[str, Any], ...] = tuple(map(dict, map(zip, repeat(names), rows)))
     if not rows:
         return Page(records=(), cursor=after, last=True)
     spelt = dict(zip(as_text, rows[-1][len(names) : len(names) + len(as_text)], strict=True))
