@@ -167,6 +167,7 @@ _INSTEAD = {
     ("transform_objects", "Collection"): "transform_documents",
     ("update_rows", "Collection"): "update_documents",
     ("update_documents", "Table"): "update_rows",
+    ("rewrite_table", "Collection"): "update_documents",
     ("insert_rows", "Collection"): "insert_documents",
     ("insert_documents", "Table"): "insert_rows",
     ("drop_table", "Collection"): "drop_collection",

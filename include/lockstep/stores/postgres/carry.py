@@ -127,12 +127,13 @@ WHERE c.relkind = 'v'
 ORDER BY c.oid
 """
 
-#: Sequences of the table's columns: column, sequence, 'i' for an identity's own, the default that uses another.
+#: Sequences of the table's columns: column, sequence, its type, 'i' for an identity's own, the default that uses
+#: another.
 SEQUENCES = """
-SELECT a.attname, n.nspname, c.relname, d.deptype::text,
+SELECT a.attname, c.relname, format_type(s.seqtypid, NULL), d.deptype::text,
        'ALTER TABLE ' || d.refobjid::regclass || ' ALTER COLUMN ' || quote_ident(a.attname) || ' SET DEFAULT '
        || pg_get_expr(f.adbin, f.adrelid)
-FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S' JOIN pg_namespace n ON n.oid = c.relnamespace
+FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S' JOIN pg_sequence s ON s.seqrelid = c.oid
 JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum AND EXISTS (
     SELECT FROM pg_depend u WHERE u.classid = 'pg_attrdef'::regclass AND u.objid = f.oid

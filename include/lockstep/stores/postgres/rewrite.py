@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ from lockstep.domain.resources import Table
 from lockstep.stores.postgres import carry
 from lockstep.stores.postgres.carry import ForeignKey, ident, perform, pinned
 from lockstep.stores.postgres.carry_after import Grants, afterwards
+from lockstep.stores.postgres.errors import said_by_server
 from lockstep.stores.postgres.hanging import refuse_unknown
 from lockstep.stores.postgres.journal import FILE_PARKED, Filing
 from lockstep.stores.postgres.park import FILED, move_away
@@ -120,7 +122,8 @@ class _Swap:
         with pinned(self._conn):
             perform(self._conn, [f"ALTER TABLE {self._new} OWNER TO {self._owner}"])
             for place, index in enumerate(run(self._conn, carry.INDEXES, self._params).fetchall()):
-                self._index(f"{self._mark}_{place}", *index)
+                with self._naming(index[0]):
+                    self._index(f"{self._mark}_{place}", *index)
             for key in carry.foreign_keys(self._conn, self._oid, incoming=False):
                 perform(self._conn, [key.add(key.name, self._new, self._new)])
             self._incoming = carry.foreign_keys(self._conn, self._oid, incoming=True)
@@ -129,6 +132,19 @@ class _Swap:
             for place, row in enumerate(run(self._conn, carry.STATISTICS, self._params).fetchall()):
                 self._statistics(f"{self._mark}_s{place}", *row)
             perform(self._conn, [f"ANALYZE {self._new}"])
+
+    @contextmanager
+    def _naming(self, index: str) -> Iterator[None]:
+        """Name an index as it will be called where the new rows do not fit it."""
+        try:
+            yield
+        except psycopg.errors.IntegrityError as problem:
+            raise DataError(
+                f"{self._table}: the rows as written anew do not fit {index!r}: {said_by_server(problem)}. "
+                "Nothing of this transaction was written.",
+                table=self._table.slug,
+                index=index,
+            ) from problem
 
     def _index(
         self,
@@ -201,18 +217,14 @@ class _Swap:
     def _sequences(self) -> dict[str, Any]:
         """Hand the columns' sequences over: an identity's is made anew and goes on where the old one is."""
         conn, schema = self._conn, self._table.schema
-        fresh = {
-            column: name
-            for column, _, name, kind, _ in run(
-                conn,
-                carry.SEQUENCES,
-                {"oid": one(conn, "SELECT %(new)s::regclass::oid::bigint", self._params)[0]},
-            )
-            if kind == "i"
-        }
+        oid = one(conn, "SELECT %(new)s::regclass::oid::bigint", self._params)[0]
+        made = run(conn, carry.SEQUENCES, {"oid": oid})
+        fresh = {column: name for column, name, _, kind, _ in made if kind == "i"}
         identity, own = [], []
-        for column, _, name, kind, default in run(conn, carry.SEQUENCES, self._params).fetchall():
+        for column, name, of_type, kind, default in run(conn, carry.SEQUENCES, self._params).fetchall():
             if kind == "i":
+                # LIKE makes it of bigint, whatever the column is of.
+                perform(conn, [f"ALTER SEQUENCE {ident(schema, fresh[column])} AS {of_type}"])
                 go_on(conn, schema, fresh[column], name)
                 identity.append([column, name, fresh[column]])
                 continue

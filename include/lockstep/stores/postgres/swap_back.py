@@ -97,14 +97,14 @@ class _SwapBack:
             refuse_unknown(conn, self._shape, CLEAR)
             was = portrait(conn, self._shape.oid)
         self._refuse_altered(differences(told["portrait"], was, OWN))
-        found = self._changed(strict)
+        found, count = self._changed(strict)
         with pinned(conn):
             if found:
                 self._keep()
             self._swap()
             there = one(conn, OID, {"name": ident(self._table.schema, self._table.name)})[0]
             refuse_difference(self._table, differences(was, portrait(conn, there)))
-        return max(0, told["rows"] - len(found)), found
+        return max(0, told["rows"] - count), found
 
     def _refuse_altered(self, found: Sequence[str]) -> None:
         if found:
@@ -116,12 +116,12 @@ class _SwapBack:
                 differences=tuple(found),
             )
 
-    def _changed(self, strict: bool) -> tuple[str, ...]:
-        """List rows that are not as the swap left them; with `strict` raise ConflictError over them."""
+    def _changed(self, strict: bool) -> tuple[tuple[str, ...], int]:
+        """Return rows that are not as the swap left them, and how many; with `strict` raise ConflictError."""
         conn, told, shape = self._conn, self._told, self._shape
         same, every = one(conn, UNTOUCHED.format(table=shape.sql), {"xid": told["xid"] or "0"})
         if same == every == told["rows"]:
-            return ()
+            return (), 0
         names = self._columns()
         declared = {column.name: column.declared.replace("%", "%%") for column in shape.columns}
         left = listed(
@@ -154,7 +154,7 @@ class _SwapBack:
             raise ConflictError(
                 resource=str(self._table), keys=found, doing="its old table was to be swapped back"
             )
-        return found
+        return found, count
 
     def _keep(self) -> None:
         """Bring the old table to where the rows that were changed since are, past its triggers and rules."""
@@ -191,11 +191,8 @@ class _SwapBack:
             if name not in shared:
                 what = "SEQUENCE" if kind == "S" else "INDEX"
                 perform(conn, [f"ALTER {what} {ident(schema, name)} RENAME TO {ident(f'{aside}_{place}')}"])
-        now = {
-            column: name
-            for column, _, name, kind, _ in run(conn, carry.SEQUENCES, self._params)
-            if kind == "i"
-        }
+        sequences = run(conn, carry.SEQUENCES, self._params)
+        now = {column: name for column, name, _, kind, _ in sequences if kind == "i"}
         perform(conn, [f"DROP STATISTICS {ident(space, name)}" for space, name, _ in told["statistics"]])
         perform(conn, [f"ALTER TABLE {here} RENAME TO {ident(aside)}"])
         move_home(conn, self._table, self._before)
