@@ -106,7 +106,9 @@ class JournaledHandler(ABC):
             if entry.state == "undone":
                 continue
             context.pace()
-            restored, conflicts = self.put_back(context, done, self.swapped(context, done, entry))
+            changes = self.swapped(context, done, entry)
+            context.still_ours()
+            restored, conflicts = self.put_back(context, done, changes)
             if done.strict:
                 refuse_conflicts(str(done.operation.writes[0]), conflicts, "taking it back")
             if conflicts:
@@ -115,6 +117,7 @@ class JournaledHandler(ABC):
                     keys=list(conflicts[:10]),
                 )
             context.services.reached("batch taken back")
+            context.still_ours()
             ledger.set_batch_state(done.run_id, phase, entry, "undone")
             progress = replace(
                 progress,
@@ -162,7 +165,7 @@ class ObjectHandler(JournaledHandler):
         return object_store(context, context.operation).unpack(packed)
 
     def write(self, context: StepContext, changes: Sequence[Change]) -> Sequence[Change]:
-        applied = object_store(context, context.operation).apply(changes)
+        applied = object_store(context, context.operation).apply(changes, may_write=context.still_ours)
         refuse_conflicts(str(context.operation.writes[0]), applied.conflicts, context.operation.title)
         return changes
 
@@ -173,7 +176,7 @@ class ObjectHandler(JournaledHandler):
     def put_back(
         self, context: StepContext, done: Done, changes: Sequence[Change]
     ) -> tuple[int, tuple[str, ...]]:
-        applied = object_store(context, done.operation).apply(changes)
+        applied = object_store(context, done.operation).apply(changes, may_write=context.still_ours)
         return applied.written + applied.already, applied.conflicts
 
     def area(self, context: StepContext, progress: Progress) -> str:

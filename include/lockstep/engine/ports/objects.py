@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from lockstep.domain.exchange import Applied, BackupPart
-from lockstep.domain.objects import ObjectInfo, StoredObject
+from lockstep.domain.objects import ObjectInfo, Seen, StoredObject
 from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import Everything, Prefix
@@ -19,7 +19,7 @@ class ObjectStore(Protocol):
 
     def plan_ranges(self, prefix: Prefix, *, suffix: str, shards: int, least: int) -> list[KeyRange]: ...
 
-    def read(
+    def keys(
         self,
         prefix: Prefix,
         *,
@@ -29,9 +29,28 @@ class ObjectStore(Protocol):
         limit: int,
         excluding: Sequence[Cursor] = (),
     ) -> Page:
-        """Read the next objects' ObjectInfo in key order (content type, metadata and tags included)."""
+        """List the next keys in their order."""
+
+    def read(
+        self,
+        prefix: Prefix,
+        *,
+        suffix: str,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+        excluding: Sequence[Cursor] = (),
+        bodies: int | None = None,
+    ) -> Page:
+        """Read the next objects in key order as Seen: of ObjectInfo, or of StoredObject where bodies are wanted.
+
+        bodies: bytes that they may have together, unless the first alone has more.
+        """
 
     def get(self, key: str) -> StoredObject: ...
+
+    def fetch(self, keys: Sequence[str]) -> Mapping[str, Seen]:
+        """Return the objects with these keys, by key, bodies included, of those that are there."""
 
     def exists(self, key: str) -> bool: ...
 
@@ -47,18 +66,21 @@ class ObjectStore(Protocol):
         """Say slow after a SlowDown answer of the last minute, and stop after several; what was read otherwise."""
 
     def stage(
-        self, area: str, objects: Sequence[tuple[StoredObject | None, StoredObject | None]]
+        self, area: str, objects: Sequence[tuple[Seen | StoredObject | None, StoredObject | None]]
     ) -> list[Change]:
-        """Keep before- and after-images below `_lockstep/journal/<area>/`; return changes that name them.
+        """Return changes that hold the bodies before and after, or name them below `_lockstep/journal/<area>/`.
 
-        Each pair is (what is there, what is to be there). Same content twice at the same area is fine.
+        Small bodies travel in the change, and with it in the journal; large ones are kept in the bucket. Each pair is (what is there, what is to be there). Same content twice at the same area is fine.
         """
 
-    def stage_metadata(self, pairs: Sequence[tuple[ObjectInfo, ObjectInfo]]) -> list[Change]:
+    def stage_metadata(self, pairs: Sequence[tuple[Seen | ObjectInfo, ObjectInfo]]) -> list[Change]:
         """Return changes of content type, metadata and tags alone; no body is read."""
 
-    def apply(self, changes: Sequence[Change]) -> Applied:
-        """Write each change whose object still is its `before`; server-side copies; idempotent."""
+    def apply(self, changes: Sequence[Change], *, may_write: Callable[[], None] = lambda: None) -> Applied:
+        """Write each change whose object still is its `before`; server-side copies; idempotent.
+
+        `may_write` is called right before each write, in any thread; what it raises ends the rest.
+        """
 
     def stage_moves(self, moves: Sequence[tuple[str, str]]) -> list[Change]:
         """Return changes that move objects (from key, to key); DataError where a target key exists."""

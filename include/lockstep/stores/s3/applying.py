@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -22,9 +22,9 @@ class Outcome(Enum):
     CONFLICT = "conflict"
 
 
-def apply(connection: Connection, changes: Sequence[Change]) -> Applied:
-    """Write the changes; writing them again changes nothing."""
-    outcomes = list(connection.each(lambda change: _apply(connection, change), changes))
+def apply(connection: Connection, changes: Sequence[Change], may_write: Callable[[], None]) -> Applied:
+    """Write the changes; writing them again changes nothing. `may_write` is called before each, and may raise."""
+    outcomes = list(connection.each(lambda change: _apply(connection, change, may_write), changes))
     return Applied(
         written=outcomes.count(Outcome.WRITTEN),
         already=outcomes.count(Outcome.ALREADY),
@@ -36,19 +36,27 @@ def apply(connection: Connection, changes: Sequence[Change]) -> Applied:
     )
 
 
-def _apply(connection: Connection, change: Change) -> Outcome:
+def _apply(connection: Connection, change: Change, may_write: Callable[[], None]) -> Outcome:
     with connection.translate(f"writing object {change.key!r}"):
         if change.before is not None and "at" in change.before:
-            return _move(connection, change.before, change.after)
-        return _write(connection, change.key, change.before, change.after)
+            return _move(connection, change.before, change.after, may_write)
+        return _write(connection, change.key, change.before, change.after, may_write)
 
 
-def _write(connection: Connection, key: str, before: State | None, after: State | None) -> Outcome:
+def _write(
+    connection: Connection,
+    key: str,
+    before: State | None,
+    after: State | None,
+    may_write: Callable[[], None],
+) -> Outcome:
     now = look(connection, key)
     if _matches(connection, key, after, now):
         return Outcome.ALREADY
     if not _matches(connection, key, before, now):
         return Outcome.CONFLICT
+    # An object that an undo has brought back is its before-image again: only the lease tells that apart.
+    may_write()
     try:
         if after is None:
             _delete(connection, key, now)
@@ -82,7 +90,7 @@ def _delete(connection: Connection, key: str, now: State | None) -> None:
     connection.client.delete_object(Bucket=connection.bucket, Key=key, **condition)
 
 
-def _move(connection: Connection, before: State, after: State) -> Outcome:
+def _move(connection: Connection, before: State, after: State, may_write: Callable[[], None]) -> Outcome:
     """Copy, look at the copy, and only then delete the source; cut off anywhere, it can be done again."""
     source, target = before["at"], after["at"]
     here, there = look(connection, source), look(connection, target)
@@ -90,6 +98,7 @@ def _move(connection: Connection, before: State, after: State) -> Outcome:
         return Outcome.ALREADY if there and is_still(connection, target, after, there) else Outcome.CONFLICT
     if not is_still(connection, source, before, here):
         return Outcome.CONFLICT
+    may_write()
     if there is None:
         try:
             copy(connection, source, target, after, **_guards(connection, None))
@@ -99,6 +108,7 @@ def _move(connection: Connection, before: State, after: State) -> Outcome:
         there = look(connection, target)
     if there is None or not _same_object(connection, source, here, target, there):
         return Outcome.CONFLICT
+    may_write()
     _delete(connection, source, here)
     return Outcome.WRITTEN
 

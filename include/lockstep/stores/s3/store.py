@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lockstep.domain.exchange import Applied, BackupPart
-from lockstep.domain.objects import ObjectInfo, StoredObject
+from lockstep.domain.objects import ObjectInfo, Seen, StoredObject
+from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import Bucket, Everything, Prefix
-from lockstep.stores.s3 import applying, backup, reading, staging
+from lockstep.stores.s3 import applying, backup, ranges, reading, staging
 from lockstep.stores.s3.capabilities import Capabilities
 from lockstep.stores.s3.connection import Connection
 from lockstep.stores.s3.state import look
@@ -47,15 +48,55 @@ class S3Store:
         }
 
     def plan_ranges(self, prefix: Prefix, *, suffix: str, shards: int, least: int) -> list[KeyRange]:
-        return reading.plan_ranges(self._connection, prefix, suffix=suffix, shards=shards, least=least)
+        return ranges.plan_ranges(self._connection, prefix, suffix=suffix, shards=shards, least=least)
+
+    def keys(
+        self,
+        prefix: Prefix,
+        *,
+        suffix: str,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+        excluding: Sequence[Cursor] = (),
+    ) -> Page:
+        return reading.key_page(
+            self._connection,
+            prefix,
+            suffix=suffix,
+            within=within,
+            after=after,
+            limit=limit,
+            excluding=excluding,
+        )
 
     def read(
-        self, prefix: Prefix, *, suffix: str, within: KeyRange, after: Cursor | None, limit: int
+        self,
+        prefix: Prefix,
+        *,
+        suffix: str,
+        within: KeyRange,
+        after: Cursor | None,
+        limit: int,
+        excluding: Sequence[Cursor] = (),
+        bodies: int | None = None,
     ) -> Page:
-        return reading.read(self._connection, prefix, suffix=suffix, within=within, after=after, limit=limit)
+        return reading.read(
+            self._connection,
+            prefix,
+            suffix=suffix,
+            within=within,
+            after=after,
+            limit=limit,
+            excluding=excluding,
+            bodies=bodies,
+        )
 
     def get(self, key: str) -> StoredObject:
         return reading.get(self._connection, key)
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Seen]:
+        return reading.fetch(self._connection, keys)
 
     def exists(self, key: str) -> bool:
         with self._connection.translate(f"looking for object {key!r}"):
@@ -64,19 +105,25 @@ class S3Store:
     def fingerprint(self, prefix: Prefix) -> Fingerprint:
         return reading.fingerprint(self._connection, prefix)
 
-    def count(self, prefix: Prefix, suffix: str = "") -> int:
-        return reading.count(self._connection, prefix, suffix)
+    def count(self, prefix: Prefix, suffix: str = "", *, excluding: Sequence[Cursor] = ()) -> int:
+        return reading.count(self._connection, prefix, suffix, excluding)
+
+    def cursor_of(self, key: str) -> Cursor:
+        return reading.cursor_of(key)
+
+    def pressure(self, limits: Limits) -> list[Reading]:
+        return [self._connection.throttle.reading()]
 
     def stage(
-        self, area: str, objects: Sequence[tuple[StoredObject | None, StoredObject | None]]
+        self, area: str, objects: Sequence[tuple[Seen | StoredObject | None, StoredObject | None]]
     ) -> list[Change]:
         return staging.stage(self._connection, area, objects)
 
-    def stage_metadata(self, pairs: Sequence[tuple[ObjectInfo, ObjectInfo]]) -> list[Change]:
+    def stage_metadata(self, pairs: Sequence[tuple[Seen | ObjectInfo, ObjectInfo]]) -> list[Change]:
         return staging.stage_metadata(self._connection, pairs)
 
-    def apply(self, changes: Sequence[Change]) -> Applied:
-        return applying.apply(self._connection, changes)
+    def apply(self, changes: Sequence[Change], *, may_write: Callable[[], None] = lambda: None) -> Applied:
+        return applying.apply(self._connection, changes, may_write)
 
     def stage_moves(self, moves: Sequence[tuple[str, str]]) -> list[Change]:
         return staging.stage_moves(self._connection, moves)
