@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from postgres_tables import DB, Room, emptied_room, fresh_database, wait_until_blocked
+from postgres_tables import ALL, DB, Room, emptied_room, fresh_database, wait_until_blocked
 from psycopg.conninfo import make_conninfo
 
 from addresses import Addresses
@@ -20,6 +20,7 @@ from lockstep.domain.resources import Everything, Table
 from lockstep.stores.postgres import PostgresStore
 
 USERS = Table(DB, "users")
+POSTS = Table(DB, "posts")
 SET = {"email_lower": "lower(email)"}
 
 ROLES = ("owner", "reader", "writer", "boss")
@@ -576,6 +577,39 @@ def test_the_owner_of_a_table_may_do_it_without_being_a_superuser(room: Room) ->
     finally:
         room.sql("ALTER DEFAULT PRIVILEGES FOR ROLE lockstep_owner REVOKE ALL ON TABLES FROM PUBLIC")
         room.sql("DROP OWNED BY lockstep_owner")
+
+
+def test_checks_that_are_put_off_do_not_hold_it_up(room: Room) -> None:
+    dump, prints = dumped(room), room.store.fingerprint(Everything(DB))
+    with room.unit() as unit:
+        unit.handle.execute("SET CONSTRAINTS ALL DEFERRED")
+        unit.update_range(
+            USERS,
+            {"team": "1", "email": "email || '!'"},
+            where=None,
+            within=ALL,
+            after=None,
+            limit=99,
+            journal=True,
+        )
+        unit.update_range(
+            POSTS, {"author": "author + 1"}, where=None, within=ALL, after=None, limit=99, journal=True
+        )
+        unit.step = 2
+        assert unit.rewrite_table(USERS, SET) == 20
+    assert unlike(dump, dumped(room)) == ""
+    with room.store.unit(room.claimed(step=1, phase="undo")) as unit:
+        unit.handle.execute("SET CONSTRAINTS ALL DEFERRED")
+        unit.update_range(
+            POSTS, {"author": "author + 1"}, where=None, within=ALL, after=None, limit=99, journal=False
+        )
+        unit.update_range(
+            POSTS, {"author": "author - 1"}, where=None, within=ALL, after=None, limit=99, journal=False
+        )
+        assert unit.take_back("r1", 2, limit=9, strict=True).restored == 20
+        assert unit.take_back("r1", 1, limit=99, strict=True).last
+    assert unlike(dump, dumped(room)) == ""
+    assert room.store.fingerprint(Everything(DB)) == prints
 
 
 def test_what_the_queries_do_not_carry_is_caught_before_the_commit(

@@ -67,6 +67,7 @@ def rewrite_table(conn: Conn, table: Table, assignments: Mapping[str, str], fili
     shape = existing(conn, table)
     with pinned(conn):
         refuse_unknown(conn, shape)
+        check_now(conn, table, carry.foreign_keys(conn, shape.oid, incoming=True))
     run(conn, HOLD.format(table=shape.sql))
     shape = keyed(conn, table)
     columns = {column.name for column in map(shape.writable, assignments)}
@@ -290,6 +291,20 @@ def exclusively(conn: Conn, views: Sequence[str], tables: Sequence[str]) -> None
             if attempt == ATTEMPTS:
                 raise
         time.sleep(PAUSE)
+
+
+def check_now(conn: Conn, table: Table, incoming: Sequence[ForeignKey]) -> None:
+    """Let checks that earlier steps of this transaction left for its end happen now, if there are any.
+
+    A table with such checks cannot be altered. From here on the transaction puts none off any more.
+    """
+    tables = dict.fromkeys([ident(table.schema, table.name), *(key.owner for key in incoming)])
+    try:
+        # Alters nothing, and takes no lock that anybody but DDL would notice.
+        with conn.transaction(force_rollback=True):
+            perform(conn, [f"ALTER TABLE {name} RESET (fillfactor)" for name in tables])
+    except psycopg.errors.ObjectInUse:
+        perform(conn, ["SET CONSTRAINTS ALL IMMEDIATE"])
 
 
 def drops(keys: Sequence[ForeignKey]) -> list[str]:

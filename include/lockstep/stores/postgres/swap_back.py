@@ -12,7 +12,7 @@ from lockstep.stores.postgres.carry import ident, perform, pinned
 from lockstep.stores.postgres.hanging import CLEAR, refuse_unknown
 from lockstep.stores.postgres.park import COMPANIONS, TAKEN, move_home, require_parked
 from lockstep.stores.postgres.portrait import OWN, differences, portrait
-from lockstep.stores.postgres.rewrite import drops, exclusively, go_on, refuse_difference
+from lockstep.stores.postgres.rewrite import check_now, drops, exclusively, go_on, refuse_difference
 from lockstep.stores.postgres.schema import PARKED
 from lockstep.stores.postgres.shape import Shape, keyed
 from lockstep.stores.postgres.text import Conn, given, listed, one, quote, run
@@ -91,6 +91,7 @@ class _SwapBack:
         conn, told = self._conn, self._told
         with pinned(conn):
             incoming = carry.foreign_keys(conn, self._shape.oid, incoming=True)
+            check_now(conn, self._table, incoming)
             views = run(conn, carry.VIEWS, self._params).fetchall()
             here = ident(self._table.schema, self._table.name)
             exclusively(conn, [lock for _, lock, _ in views], [here, *(key.owner for key in incoming)])
