@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from ledgers import LONG_AGO, Heard, a_revision, a_run, fresh_ledger, opened, sql, wait_until_blocked
+from ledgers import LONG_AGO, Heard, a_revision, a_run, fresh_ledger, opened, sql
 
 from lockstep.domain.errors import DataError, Refused, Unavailable
 from lockstep.domain.run import Caller
 from lockstep.domain.status import EDGES, RunStatus, Status
 from lockstep.stores.ledger import PostgresLedger
+from lockstep.stores.ledger import unit as unit_module
+from lockstep.stores.ledger.connect import Db
 
 if TYPE_CHECKING:
     from addresses import Addresses
@@ -277,9 +280,20 @@ def test_a_run_that_is_not_there_is_refused(ledger: PostgresLedger) -> None:
         ledger.run("r9")
 
 
-def test_a_second_unit_waits_for_the_first(fresh: tuple[PostgresLedger, str]) -> None:
+def test_a_second_unit_waits_for_the_first_and_keeps_no_connection_meanwhile(
+    fresh: tuple[PostgresLedger, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger, conninfo = fresh
     opened(ledger)
+    turned_away = Event()
+
+    def locked(db: Db, really: Callable[[Db], bool] = unit_module._locked) -> bool:
+        if really(db):
+            return True
+        turned_away.set()
+        return False
+
+    monkeypatch.setattr(unit_module, "_locked", locked)
 
     def second() -> int:
         with ledger.unit() as unit:
@@ -289,7 +303,10 @@ def test_a_second_unit_waits_for_the_first(fresh: tuple[PostgresLedger, str]) ->
     with ThreadPoolExecutor(1) as pool:
         with ledger.unit() as unit:
             waiting = pool.submit(second)
-            wait_until_blocked(conninfo)
+            assert turned_away.wait(30)
+            with sql(conninfo) as db:
+                blocked = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                assert db.execute(blocked).fetchall() == []
             unit.note("r1", "first", {})
         assert waiting.result() == 1
     assert [entry["kind"] for entry in ledger.history()] == ["first", "second"]

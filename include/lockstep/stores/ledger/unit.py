@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +19,12 @@ from lockstep.stores.ledger.connect import Connections, Db
 from lockstep.stores.ledger.plain import dumps, error_text
 from lockstep.stores.ledger.rows import revision_of
 
-# The chain's lock: whoever has this row may change states; it ends with the transaction.
-_LOCK = "SELECT last_id FROM _migration_chain FOR UPDATE"
+# The chain's lock: whoever has this row may change states; it ends with the transaction. Nobody waits for it
+# with a transaction open: behind a pooler, those who wait would keep the server's connections from the one who
+# has it, and who may need another to finish.
+_LOCK = "SELECT last_id FROM _migration_chain FOR UPDATE NOWAIT"
+# Seconds between two looks whether it is free, at least and at most.
+_LOOK_AGAIN = (0.01, 0.1)
 # The sessions that keep others out: they hold a row lock on the chain and wait for none.
 _HOLDER = """
     SELECT a.pid, a.application_name, a.usename, host(a.client_addr) AS client, a.state,
@@ -58,21 +64,27 @@ _SAY = """
 @contextmanager
 def unit(connections: Connections) -> Iterator[PostgresLedgerUnit]:
     """Open a unit; Unavailable, naming who holds the chain, where the lock does not come in time."""
-    held: pg.LockNotAvailable | None = None
-    try:
+    until = time.monotonic() + connections.lock_timeout
+    while True:
         with connections.transaction() as db:
-            try:
-                locked = db.execute(_LOCK).fetchone()
-            except pg.LockNotAvailable as error:
-                held = error
-                raise
-            if locked is None:
-                raise LockstepError("the ledger has lost the row of _migration_chain. Restore the ledger.")
-            yield PostgresLedgerUnit(db)
-    except Unavailable:
-        if held is None:
-            raise
-        raise _held(connections) from held
+            if _locked(db):
+                yield PostgresLedgerUnit(db)
+                return
+        if time.monotonic() >= until:
+            raise _held(connections)
+        time.sleep(random.uniform(*_LOOK_AGAIN))  # noqa: S311 - jitter
+
+
+def _locked(db: Db) -> bool:
+    """Take the chain's lock; False, and the transaction is over, where somebody else has it."""
+    try:
+        locked = db.execute(_LOCK).fetchone()
+    except pg.LockNotAvailable:
+        db.rollback()
+        return False
+    if locked is None:
+        raise LockstepError("the ledger has lost the row of _migration_chain. Restore the ledger.")
+    return True
 
 
 def _held(connections: Connections) -> Unavailable:
