@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from copy import copy
 from typing import Any
 
 from lockstep.domain.errors import DataError
@@ -13,6 +14,7 @@ from lockstep.engine.context import StepContext
 from lockstep.engine.done import Done
 from lockstep.engine.operations.handler import TableHandler, in_sequence
 from lockstep.engine.ports import TableUnit
+from lockstep.engine.quarantine import left_by
 from lockstep.engine.services import Services
 from lockstep.engine.tables import Paged, TableBatch
 
@@ -73,12 +75,17 @@ class ByKeyRange(TableHandler):
         assert isinstance(operation, (TransformRows, UpdateRows))
         if operation.reverse is None:
             return super().as_back_batch(done)
-        return in_sequence([self._inverse(operation, within) for within in covered(done)])
+        return in_sequence([self._inverse(operation, within, done) for within in covered(done)])
 
-    def _inverse(self, operation: TransformRows | UpdateRows, within: KeyRange) -> TableBatch:
-        return lambda context, unit, progress: self.sweep(
-            context, operation, unit, progress, within, inverse=True
-        )
+    def _inverse(self, operation: TransformRows | UpdateRows, within: KeyRange, done: Done) -> TableBatch:
+        def batch(context: StepContext, unit: TableUnit, progress: Progress) -> Progress:
+            # What the run left was carried by a later try, if at all, and that one is taken back by itself.
+            left = (one.record.key for one in left_by(context.services, done.run_id, done.step))
+            inner = copy(context)
+            inner.excluding = tuple(dict.fromkeys((*context.excluding, *left)))
+            return self.sweep(inner, operation, unit, progress, within, inverse=True)
+
+        return batch
 
 
 def covered(done: Done) -> list[KeyRange]:
