@@ -156,6 +156,10 @@ class AirflowApi:
         """Return the answer to a GET."""
         return self._answer("GET", path, self._send("GET", path, params=params))
 
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to a POST."""
+        return self._answer("POST", path, self._send("POST", path, json=dict(body)))
+
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Return where a person sees a run."""
         return f"{self.base_url}/dags/{dag_id}/runs/{run_id}"
