@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+from lockstep.demo.pace import Pace, pace_of
 from lockstep.domain.chain import Chain
 from lockstep.domain.revision import Revision
-from lockstep.domain.run import RevisionState, Run
+from lockstep.domain.run import RevisionState, Run, ShardState
 from lockstep.domain.status import Status
 from lockstep.embedded.airflow_api import AirflowApi, DagRun
 from lockstep.stores.ledger import PostgresLedger
@@ -26,6 +27,8 @@ class Step:
     #: What the ledger says of it.
     status: str
     doing: str = ""
+    #: How fast its present step goes, if that is known.
+    pace: Pace | None = None
     records: int = 0
     seconds: float | None = None
     backup_bytes: int = 0
@@ -69,11 +72,13 @@ class Observer:
         if dag_run is None:
             return step
         run = self.ledger.run_of(dag_run.dag_id, dag_run.run_id)
+        shards = [] if run is None else self._shards(run)
         return replace(
             step,
             state=dag_run.state if dag_run.over else "running",
             doing="" if dag_run.over else self._doing(dag_run),
-            records=self._records(run),
+            pace=None if dag_run.over else pace_of(shards),
+            records=sum(shard.progress.written for shard in shards),
             seconds=_seconds(dag_run),
             backup_bytes=self._backup_bytes(run) if dag_run.over else 0,
             dag_run_id=dag_run.run_id,
@@ -84,10 +89,8 @@ class Observer:
         names = {task.task_id.replace("upgrade.", "", 1) for task in tasks if task.state in GOING}
         return ", ".join(sorted(names)) or "between two tasks"
 
-    def _records(self, run: Run | None) -> int:
-        if run is None:
-            return 0
-        return sum(shard.progress.written for shard in self.ledger.shards(run.id, run.direction))
+    def _shards(self, run: Run) -> list[ShardState]:
+        return self.ledger.shards(run.id, run.direction)
 
     def _backup_bytes(self, run: Run | None) -> int:
         return 0 if run is None else sum(manifest.size for manifest in self.ledger.backups(run.id))

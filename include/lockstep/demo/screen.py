@@ -1,14 +1,19 @@
 """What a person sees: a table that changes while it is looked at, or plain lines where there is no terminal."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
+from lockstep.demo.pace import Pace
 from lockstep.demo.progress import Step
+from lockstep.web.page import duration
 
 MARKS = {
     "waiting": ("·", "dim"),
@@ -20,6 +25,9 @@ MARKS = {
 #: Columns of plain output: nobody's window has to be fitted.
 PLAIN_WIDTH = 132
 UNITS = ("B", "kB", "MB", "GB", "TB")
+BAR = 40
+#: Seconds between two plain lines about the same revision.
+GENTLE = 10.0
 
 
 def _console() -> Console:
@@ -72,15 +80,17 @@ class Follower:
     def update(self, steps: tuple[Step, ...]) -> None:
         """Show how far the steps are."""
         if self.live is not None:
-            self.live.update(steps_table(steps, going=True))
+            self.live.update(Group(steps_table(steps, going=True), bars(steps)))
 
 
 @dataclass(kw_only=True)
 class Lines(Follower):
-    """Write one line for each step that is over."""
+    """Write one line for each step that is over, and now and then one for what goes on."""
 
     screen: Screen
     told: set[str] = field(default_factory=set)
+    #: When something was last said of what goes on.
+    said: float = field(default_factory=time.monotonic)
 
     def update(self, steps: tuple[Step, ...]) -> None:
         """Write what is over since the last time."""
@@ -88,6 +98,11 @@ class Lines(Follower):
             if step.over and step.revision not in self.told:
                 self.told.add(step.revision)
                 self.screen.say(line(step))
+        if time.monotonic() - self.said >= GENTLE:
+            self.said = time.monotonic()
+            for step in steps:
+                if step.pace is not None:
+                    self.screen.say(f"{MARKS[step.state][0]} {step.revision} {pace_words(step.pace)}")
 
 
 def line(step: Step) -> str:
@@ -118,6 +133,29 @@ def steps_table(steps: tuple[Step, ...], *, going: bool, title: str | None = Non
             style=style,
         )
     return table
+
+
+def bars(steps: tuple[Step, ...]) -> Table:
+    """Draw a bar for each revision that goes on; one of unknown length where nobody knows how much there is."""
+    table = Table.grid(padding=(0, 1))
+    for step in steps:
+        if step.pace is not None:
+            pace = step.pace
+            total = None if pace.estimate is None else float(max(pace.estimate, pace.read, 1))
+            bar = ProgressBar(total=total, completed=float(pace.read), width=BAR, pulse=total is None)
+            table.add_row(step.revision, bar, Text(pace_words(pace)))
+    return table
+
+
+def pace_words(pace: Pace) -> str:
+    """Say how far a step is, how fast it goes and how long it still takes, as far as that is known."""
+    of = "" if pace.estimate is None else f" of about {pace.estimate:,}"
+    said = f"{pace.read:,}{of} records"
+    if pace.rate is not None:
+        said += f", {pace.rate:,.0f}/s"
+    if pace.left is not None:
+        said += f", about {duration(pace.left)} left"
+    return said if pace.held is None else f"{said}; held: {pace.held}"
 
 
 def amount(size: int) -> str:
