@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import fields
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +263,8 @@ def test_every_parameter_is_a_form_with_title_help_and_a_valid_default(project: 
         ("quarantine_budget", -1),
         ("lease_seconds", 5),
         ("limit_connections", 101),
-        ("limit_waiters", 1.5),
+        ("limit_waiters", -1),
+        ("limit_slot_gb", "much"),
         ("redrive", "yes"),
     ],
 )
@@ -288,6 +290,20 @@ def test_the_form_becomes_the_settings_and_its_defaults_are_theirs(project: Path
         bad_records="quarantine",
         limits=Limits(slot_bytes=512 * 1024**2, connections=0.7),
     )
+
+
+def test_a_limit_that_is_left_empty_is_none(project: Path) -> None:
+    from lockstep.orchestration.params import settings_from
+
+    params = build(project)["revision_0003_rows"].params
+    names = [name for name in params if name.startswith("limit_")]
+    for name in names:
+        params[name] = None
+
+    limits = settings_from(params.dump()).limits
+
+    assert len(names) == len(fields(Limits))
+    assert {getattr(limits, field.name) for field in fields(Limits)} == {inf}
 
 
 def test_migrate_passes_on_everything_but_its_target_and_has_no_redrive(project: Path) -> None:

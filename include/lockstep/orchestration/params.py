@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from math import inf, isinf
+from typing import Any, cast
 
 from airflow.sdk import Param
 
@@ -166,40 +167,41 @@ def _pace_forms(settings: Settings) -> dict[str, Param]:
             section=PACE,
         ),
         "limit_replication_lag": _limit(
-            limits.replication_lag, "Seconds that a standby or secondary may be behind", 86_400
+            limits.replication_lag, 86_400, "Seconds that a standby or secondary may be behind", _HALF
         ),
         "limit_slot_gb": _limit(
-            limits.slot_bytes / GIGABYTE, "Gigabytes of WAL that a replication slot may keep back", 100_000
+            limits.slot_bytes / GIGABYTE,
+            100_000,
+            "Gigabytes of WAL that a replication slot may keep back",
+            _HALF,
         ),
-        "limit_waiters": Param(
-            limits.waiters,
-            type="integer",
-            minimum=0,
-            maximum=10_000,
-            title="Sessions that may wait for a lock of ours",
-            description_md=_WAITS,
-            section=PACE,
-        ),
+        "limit_waiters": _limit(limits.waiters, 10_000, "Sessions that may wait for a lock of ours", _HALF),
         "limit_transaction_age": _limit(
-            limits.transaction_age, "Seconds that another session's transaction may be open", 604_800
+            limits.transaction_age,
+            604_800,
+            "Seconds that another session's transaction may be open",
+            "Beyond it batches go at half pace. They never wait for it: that could be for ever.",
         ),
         "limit_connections": _limit(
-            limits.connections * 100, "Percent of the server's connections that may be in use", 100
+            limits.connections * 100,
+            100,
+            "Percent of the server's connections that may be in use",
+            "Beyond it batches wait, and they go at half pace while it is near.",
         ),
     }
 
 
-_WAITS = "Beyond half of it batches go at half pace, beyond all of it they wait."
+_HALF = "Beyond half of it batches go at half pace, beyond all of it they wait."
 
 
-def _limit(default: float, title: str, maximum: float) -> Param:
+def _limit(default: float, maximum: float, title: str, what: str) -> Param:
     return Param(
         default,
-        type="number",
+        type=["number", "null"],
         minimum=0,
         maximum=maximum,
         title=title,
-        description_md=_WAITS,
+        description_md=f"{what} Empty: not looked at.",
         section=PACE,
     )
 
@@ -259,15 +261,25 @@ def settings_from(params: Mapping[str, Any]) -> Settings:
 
 
 def _limits_from(params: Mapping[str, Any]) -> Limits:
+    """Return limits; one that is empty is infinite, so that its signal is not looked at."""
     default = Limits()
-    gigabytes = params.get("limit_slot_gb", default.slot_bytes / GIGABYTE)
+
+    def given(name: str, otherwise: float) -> float:
+        value = params.get(name, otherwise)
+        return inf if value is None else float(value)
+
     return Limits(
-        replication_lag=float(params.get("limit_replication_lag", default.replication_lag)),
-        slot_bytes=int(gigabytes * GIGABYTE),
-        waiters=int(params.get("limit_waiters", default.waiters)),
-        transaction_age=float(params.get("limit_transaction_age", default.transaction_age)),
-        connections=params.get("limit_connections", default.connections * 100) / 100,
+        replication_lag=given("limit_replication_lag", default.replication_lag),
+        slot_bytes=_whole(given("limit_slot_gb", default.slot_bytes / GIGABYTE) * GIGABYTE),
+        waiters=_whole(given("limit_waiters", default.waiters)),
+        transaction_age=given("limit_transaction_age", default.transaction_age),
+        connections=given("limit_connections", default.connections * 100) / 100,
     )
+
+
+def _whole(value: float) -> int:
+    """Return a count without its fraction; no count at all stays infinite, which no integer is."""
+    return cast(int, value) if isinf(value) else int(value)
 
 
 def refuse_bad(conf: Mapping[str, Any] | None, known: Mapping[str, Any], params: Mapping[str, Any]) -> None:
