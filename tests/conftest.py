@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,11 +36,13 @@ def pytest_report_header() -> list[str]:
 def servers() -> Iterator[Addresses]:
     """Start what LOCKSTEP_TEST_POSTGRES_URI, _MONGO_URI and _S3_ENDPOINT do not name."""
     # Not in pytest's own folder: each session that starts closes that one to other users, and PostgreSQL is one.
-    with tempfile.TemporaryDirectory(prefix="lockstep-test-") as root:
-        yield from _addresses(Path(root))
+    with tempfile.TemporaryDirectory(prefix="lockstep-test-") as root, running_servers(Path(root)) as made:
+        yield made
 
 
-def _addresses(root: Path) -> Iterator[Addresses]:
+@contextmanager
+def running_servers(root: Path) -> Iterator[Addresses]:
+    """Start the servers that the environment does not name below a folder, for the length of a block."""
     given = {
         "postgres": os.environ.get("LOCKSTEP_TEST_POSTGRES_URI"),
         "mongo": os.environ.get("LOCKSTEP_TEST_MONGO_URI"),

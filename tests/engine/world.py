@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -120,12 +121,18 @@ class World:
 
 @pytest.fixture
 def world(servers: Any, tmp_path: Path) -> Iterator[World]:
+    with fresh_world(servers, tmp_path / "migrations") as made:
+        yield made
+
+
+@contextmanager
+def fresh_world(servers: Any, migrations: Path) -> Iterator[World]:
+    """Make databases, buckets and a folder of revisions; drop them where the servers outlive the session."""
     mark = uuid.uuid4().hex[:10]
     names = {part: f"{part}_{mark}" for part in ("auth", "api", "ledger", "yapper")}
     with psycopg.connect(servers.postgres, autocommit=True) as conn:
         for name in names.values():
             conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    migrations = tmp_path / "migrations"
     migrations.mkdir()
     kwargs = servers.s3_client_kwargs()
     made = World(

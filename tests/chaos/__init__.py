@@ -1,0 +1,1 @@
+"""Workers that are killed, frozen and given wrong clocks, and what watches them."""
