@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -65,6 +66,50 @@ def call_row(
         raise
     except Exception as problem:
         raise _raised(function, problem, resource, _shown(row, key)) from problem
+    return _checked(function, row, result, key, resource)
+
+
+def call_rows(
+    function: Callable[[dict[str, Any]], Mapping[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    key: Sequence[str],
+    resource: str,
+) -> tuple[list[tuple[dict[str, Any], dict[str, Any]]], list[tuple[dict[str, Any], RecordError]]]:
+    """Return each row with what `call_row` would make of it, and the rows on which it fails.
+
+    The rows are of one query. What needs no look at each row is done for all of them at once.
+    """
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    failed: list[tuple[dict[str, Any], RecordError]] = []
+    kinds = {kind for row in rows[:1] for name in row for kind in set(map(type, map(itemgetter(name), rows)))}
+    own: Callable[[dict[str, Any]], dict[str, Any]] = dict if _UNCHANGEABLE.issuperset(kinds) else _own
+    place = itemgetter(*key)
+    for row, copied in zip(rows, map(own, rows), strict=True):
+        try:
+            try:
+                result = function(copied)
+            except LockstepError:
+                raise
+            except Exception as problem:
+                raise _raised(function, problem, resource, _shown(row, key)) from problem
+            # The very copy that it was given, most often: nobody else has it.
+            if (
+                result is not copied
+                or result.keys() != row.keys()
+                or any(row[k] is not result[k] for k in key)
+            ):
+                result = _checked(function, row, result, key, resource)
+        except RecordError as problem:
+            failed.append((row, problem))
+        else:
+            pairs.append((row, result))
+    return pairs, failed
+
+
+def _checked(
+    function: Callable[..., Any], row: Mapping[str, Any], result: Any, key: Sequence[str], resource: str
+) -> dict[str, Any]:
+    """Return the row that a function returned, whole; RecordError for what is none."""
     if not isinstance(result, Mapping):
         raise _wrong_type(function, result, "the row as a dict", resource, _shown(row, key))
     changed = {**row, **result}

@@ -15,7 +15,7 @@ from lockstep.domain.progress import Cursor, KeyRange
 from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Table
 from lockstep.engine.context import StepContext
-from lockstep.engine.functions import call_row
+from lockstep.engine.functions import call_rows
 from lockstep.engine.ports import TableReader, TableStore, TableUnit
 
 Row = dict[str, Any]
@@ -107,7 +107,7 @@ class RowsAhead:
             limit=limit,
             excluding=excluding,
         )
-        pairs, failed = transformed(work.function, page.records, self._key, work.table)
+        pairs, failed = call_rows(work.function, page.records, self._key, str(work.table))
         return Made(
             pairs=pairs,
             stamps=page.stamps,
@@ -133,20 +133,6 @@ class RowsAhead:
             cursor=unit.cursor_of(self._work.table, pairs[-1][0]),
             last=False,
         )
-
-
-def transformed(
-    function: RowFunction, rows: Sequence[Row], key: Sequence[str], table: Table
-) -> tuple[list[Pair], list[tuple[Row, RecordError]]]:
-    """Return each row and what the function makes of it, and the rows that it fails on."""
-    pairs, failed = [], []
-    resource = str(table)
-    for row in rows:
-        try:
-            pairs.append((row, call_row(function, row, key, resource)))
-        except RecordError as problem:
-            failed.append((row, problem))
-    return pairs, failed
 
 
 def refuse(failed: Sequence[tuple[Row, RecordError]], unit: TableUnit, table: Table) -> None:

@@ -13,9 +13,10 @@ from lockstep.domain.operations.transform_rows import RowFunction, TransformRows
 from lockstep.domain.progress import Cursor, KeyRange, Page, Progress
 from lockstep.engine.context import StepContext
 from lockstep.engine.done import Done
+from lockstep.engine.functions import call_rows
 from lockstep.engine.operations.by_key import ByKeyRange, covered
 from lockstep.engine.operations.handler import in_sequence, table_store
-from lockstep.engine.operations.rows_ahead import RowsAhead, Transforming, refuse, transformed
+from lockstep.engine.operations.rows_ahead import RowsAhead, Transforming, refuse
 from lockstep.engine.ports import TableStore, TableUnit
 from lockstep.engine.tables import TableBatch, run_batches
 
@@ -108,7 +109,7 @@ def _locked(
         excluding=context.excluding,
     )
     # Asked of the unit: in an atomic revision nobody else sees the table yet.
-    pairs, failed = transformed(work.function, page.records, unit.keys_of(table), table)
+    pairs, failed = call_rows(work.function, page.records, unit.keys_of(table), str(table))
     refuse(failed, unit, table)
     written = unit.write_rows(table, pairs, journal=operation.reverse is None) if pairs else 0
     return page, written

