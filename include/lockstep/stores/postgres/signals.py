@@ -66,11 +66,8 @@ SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::float8
 FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 1
 """
 
-#: How many of those that wait, wait for one of ours. Asked only where somebody waits: it takes every partition
-#: of the lock table.
-BEHIND_US = """
-SELECT count(*) FROM unnest(%(waiting)s::int[]) AS pid WHERE pg_blocking_pids(pid) && %(ours)s::int[]
-"""
+#: Who keeps each of those that wait. Asked only where somebody waits: it takes every partition of the lock table.
+BLOCKED = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%(waiting)s::int[]) AS pid"
 
 #: Make a standby that waits for nothing say where it is: an id for a transaction is a record of WAL, and
 #: each record that a standby writes makes it answer.
@@ -115,17 +112,28 @@ def _look(conn: Conn) -> _Seen:
     role, connections, allowed, hidden, waiting, ours, pid, age, standbys, slots = one(conn, READ)
     opened = [] if pid is None else [(f"process {pid}", age)]
     opened += [(f"prepared {gid!r}", since) for gid, since in run(conn, PREPARED)]
-    behind = one(conn, BEHIND_US, {"waiting": waiting, "ours": ours})[0] if waiting and ours else 0
+    blocked: dict[int, list[int]] = (
+        dict(run(conn, BLOCKED, {"waiting": waiting}).fetchall()) if waiting and ours else {}
+    )
     return _Seen(
         role=role,
         connections=connections,
         allowed=allowed,
         hidden=hidden,
-        waiting=behind,
+        waiting=_behind(blocked, ours),
         oldest=max(opened, key=lambda each: each[1], default=None),
         standbys=standbys or [],
         slots=slots or [],
     )
+
+
+def _behind(blocked: dict[int, list[int]], ours: list[int] | None) -> int:
+    """Count those that wait for us, or for somebody who does: the second in a row's queue waits for the first."""
+    ahead, behind = set(ours or ()), 0
+    while found := [pid for pid, by in blocked.items() if pid not in ahead and not ahead.isdisjoint(by)]:
+        ahead.update(found)
+        behind += len(found)
+    return behind
 
 
 def _readings(seen: _Seen, limits: Limits) -> Iterator[Reading]:
