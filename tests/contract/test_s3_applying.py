@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from lockstep.domain.errors import ConflictError, DataError, Unsupported
+from lockstep.domain.errors import BadRecords, ConflictError, DataError, Unsupported
 from lockstep.domain.exchange import Applied
 from lockstep.domain.objects import StoredObject
 from lockstep.domain.progress import Change, KeyRange
 from lockstep.domain.resources import Bucket, Prefix
-from lockstep.stores.s3 import S3Store, capabilities
+from lockstep.stores.s3 import S3Store, capabilities, staging
 from lockstep.stores.s3.connection import OWN
 
 DATABASE = Bucket("campus_objects")
@@ -22,9 +22,11 @@ UPLOADS = Prefix(DATABASE, "uploads/")
 KEYS = ["uploads/a b.png", "uploads/ü+%20/🎒", "uploads/folder/", "uploads/" + "l" * 1016]
 
 
-@pytest.fixture
-def store(servers: Any) -> Iterator[S3Store]:
-    """Return a store over a bucket of its own."""
+@pytest.fixture(params=["bodies in the journal", "bodies kept aside"])
+def store(servers: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
+    """Return a store over a bucket of its own, with bodies of either kind: small and large ones."""
+    if request.param == "bodies kept aside":
+        monkeypatch.setattr(staging, "INLINE", -1)
     bucket = f"test-{uuid.uuid4().hex}"
     made = S3Store(DATABASE, servers.s3_client_kwargs(), bucket)
     client, _ = made.handle()
@@ -50,7 +52,7 @@ def headers(store: S3Store, key: str) -> dict[str, Any]:
 
 def keys(store: S3Store, prefix: Prefix = UPLOADS) -> list[str]:
     page = store.read(prefix, suffix="", within=KeyRange(), after=None, limit=1000)
-    return [info.key for info in page.records]
+    return [seen.what.key for seen in page.records]
 
 
 def fill(store: S3Store) -> None:
@@ -141,14 +143,42 @@ def test_a_batch_taken_back_leaves_what_was_there(store: S3Store) -> None:
 
 
 def test_staging_again_keeps_the_same_bodies_at_the_same_place(store: S3Store) -> None:
+    def listed() -> list[str]:
+        client, bucket = store.handle()
+        return [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix=OWN).get("Contents", ())]
+
     first = some_changes(store)
-    client, bucket = store.handle()
-    listed = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix=OWN)["Contents"]]
-    second = some_changes(store)
-    again = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix=OWN)["Contents"]]
-    assert first == second
-    assert again == listed
-    assert all(key.startswith("_lockstep/journal/run-1/000/") for key in listed)
+    kept = listed()
+    assert first == some_changes(store) == store.unpack(store.pack(first))
+    assert listed() == kept
+    assert len(kept) == (6 if staging.INLINE < 0 else 0)
+    assert all(key.startswith("_lockstep/journal/run-1/000/") for key in kept)
+
+
+def test_what_was_seen_with_its_body_is_staged_without_another_look(store: S3Store) -> None:
+    fill(store)
+    page = store.read(UPLOADS, suffix="", within=KeyRange(), after=None, limit=10, bodies=10**6)
+    assert {seen.what.key: seen.what for seen in page.records} == {key: store.get(key) for key in KEYS}
+    assert page.size == sum(len(seen.what.body) for seen in page.records)
+    sent: list[str] = []
+    client, _ = store.handle()
+    assert store.capabilities
+    client.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
+    changes = store.stage("a", [(seen, stamped(seen.what)) for seen in page.records])
+    assert sorted(sent) == ([] if staging.INLINE >= 0 else ["CopyObject"] * 4 + ["PutObject"] * 4)
+    sent.clear()
+    assert store.apply(changes) == Applied(written=4)
+    assert len(sent) == 4 * (3 if store.capabilities.tags else 2)
+    assert all(store.get(seen.what.key) == stamped(seen.what) for seen in page.records)
+
+
+def test_an_object_that_changed_since_it_was_seen_is_left_and_named(store: S3Store) -> None:
+    fill(store)
+    page = store.read(UPLOADS, suffix="", within=KeyRange(), after=None, limit=10, bodies=10**6)
+    put(store, KEYS[0], b"theirs")
+    changes = store.stage("a", [(seen, stamped(seen.what)) for seen in page.records])
+    assert store.apply(changes) == Applied(written=3, conflicts=(KEYS[0],))
+    assert store.get(KEYS[0]).body == b"theirs"
 
 
 def test_staging_changes_nothing_that_is_in_use(store: S3Store) -> None:
@@ -238,11 +268,47 @@ def test_an_object_sent_in_parts_is_staged_by_its_body(store: S3Store) -> None:
     assert store.apply(changes) == Applied(already=1)
 
 
-def test_tags_that_the_server_does_not_take_are_named_with_their_object(store: S3Store) -> None:
-    new = StoredObject(key="uploads/x", body=b"", tags={"t": "a&b"})
-    changes = store.stage("a", [(None, new)])
-    with pytest.raises(DataError, match=r"refused writing object 'uploads/x'.*InvalidTag"):
-        store.apply(changes)
+def test_an_object_that_the_server_does_not_take_is_refused_and_the_others_are_written(
+    store: S3Store,
+) -> None:
+    from botocore.exceptions import ClientError
+
+    changes = some_changes(store)
+    held = store.fingerprint(UPLOADS)
+    answer: Any = {"Error": {"Code": "MetadataTooLarge", "Message": "no"}, "ResponseMetadata": {}}
+    client, _ = store.handle()
+
+    def refuse(params: Any, model: Any, **_: Any) -> None:
+        """Force a fault that no embedded server has: a limit of its own."""
+        if "a%20b" in params["url_path"]:
+            raise ClientError(answer, model.name)
+
+    for name in ("CopyObject", "PutObject"):
+        client.meta.events.register(f"before-call.s3.{name}", refuse)
+    applied = store.apply(changes)
+    assert (applied.written, applied.already, applied.conflicts) == (4, 0, ())
+    assert [(one.key, one.shown) for one in applied.refused] == [(store.cursor_of(KEYS[0]), repr(KEYS[0]))]
+    assert f"refused writing object {KEYS[0]!r}" in applied.refused[0].error
+    assert store.get(KEYS[0]).body == KEYS[0].encode()
+    # Taken back whole, a refused change has nothing to take back.
+    assert store.apply(store.swap(changes)) == Applied(written=4, already=1)
+    assert store.fingerprint(UPLOADS) == held
+
+
+@pytest.mark.parametrize(
+    "tags", [{"t": "a&b"}, {"<": "1"}, {f"t{n}": "1" for n in range(11)}, {"t": "x" * 257}]
+)
+def test_tags_that_s3_does_not_take_are_named_with_their_objects_before_anything_is_written(
+    store: S3Store, tags: dict[str, str]
+) -> None:
+    wrong = [StoredObject(key=f"uploads/{name}", body=b"", tags=tags) for name in "xz"]
+    right = StoredObject(key="uploads/y", body=b"y", tags={"t": "a", "é +-=._:/@": ""})
+    with pytest.raises(
+        BadRecords, match=r"'uploads/x' and 1 more: object 'uploads/x': .* what S3 takes"
+    ) as bad:
+        store.stage("a", [(None, wrong[0]), (None, right), (None, wrong[1])])
+    assert [one.key for one in bad.value.records] == ['"uploads/x"', '"uploads/z"']
+    assert keys(store) == []
 
 
 def test_a_change_of_key_and_a_key_too_long_are_refused(store: S3Store) -> None:
@@ -281,8 +347,13 @@ def test_descriptions_change_without_a_body_being_read_or_kept(store: S3Store) -
     client.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
     infos = store.read(UPLOADS, suffix="", within=KeyRange(), after=None, limit=10).records
     pairs = [
-        (info, replace(info, content_type="text/new", metadata={**info.metadata, "seen": "1"}, tags={}))
-        for info in infos
+        (
+            seen,
+            replace(
+                seen.what, content_type="text/new", metadata={**seen.what.metadata, "seen": "1"}, tags={}
+            ),
+        )
+        for seen in infos
     ]
     changes = store.stage_metadata(pairs)
     assert store.apply(changes) == Applied(written=4)
@@ -298,12 +369,15 @@ def test_descriptions_change_without_a_body_being_read_or_kept(store: S3Store) -
 
 def test_descriptions_of_an_object_that_changed_are_refused(store: S3Store) -> None:
     fill(store)
-    info = store.read(UPLOADS, suffix="", within=KeyRange(), after=None, limit=1).records[0]
+    seen = store.read(UPLOADS, suffix="", within=KeyRange(), after=None, limit=1).records[0]
+    info = seen.what
     with pytest.raises(DataError, match=r"ops\.transform_objects"):
         store.stage_metadata([(info, replace(info, size=1))])
     put(store, info.key, b"theirs")
     with pytest.raises(ConflictError):
         store.stage_metadata([(info, replace(info, content_type="text/new"))])
+    changes = store.stage_metadata([(seen, replace(info, content_type="text/new"))])
+    assert store.apply(changes) == Applied(conflicts=(info.key,))
 
 
 def test_what_a_server_guards_is_found_by_asking_it(store: S3Store) -> None:
@@ -321,6 +395,14 @@ def test_what_a_server_guards_is_found_by_asking_it(store: S3Store) -> None:
     client.copy_object(Bucket=bucket, Key="uploads/b", CopySource=source)
     assert refused(IfNoneMatch="*") == found.guards_creates
     assert refused(IfMatch=capabilities.OTHER_ETAG) == found.guards_overwrites
+
+    def refused_put(**condition: str) -> bool:
+        return capabilities._refuses(
+            lambda: client.put_object(Bucket=bucket, Key="uploads/b", Body=b"2", **condition)
+        )
+
+    both = refused_put(IfNoneMatch="*") and refused_put(IfMatch=capabilities.OTHER_ETAG)
+    assert both == found.guards_puts
     assert client.list_objects_v2(Bucket=bucket, Prefix="_lockstep/probe/")["KeyCount"] == 0
 
 
@@ -328,7 +410,11 @@ def test_what_a_server_guards_is_found_by_asking_it(store: S3Store) -> None:
 def test_conditions_are_sent_where_the_server_keeps_them_and_only_there(store: S3Store, able: bool) -> None:
     changes = some_changes(store)
     store._connection._capabilities = replace(
-        store.capabilities, guards_creates=able, guards_overwrites=able, guards_deletes=able
+        store.capabilities,
+        guards_creates=able,
+        guards_overwrites=able,
+        guards_puts=able,
+        guards_deletes=able,
     )
     client, _ = store.handle()
     sent: list[tuple[str, dict[str, Any]]] = []
@@ -336,7 +422,7 @@ def test_conditions_are_sent_where_the_server_keeps_them_and_only_there(store: S
         "provide-client-params.s3", lambda params, model, **_: sent.append((model.name, dict(params)))
     )
     assert store.apply(changes) == Applied(written=5)
-    written = [params for name, params in sent if name in ("CopyObject", "DeleteObject")]
+    written = [params for name, params in sent if name in ("CopyObject", "DeleteObject", "PutObject")]
     assert len(written) == 5
     assert all(("IfMatch" in params or "IfNoneMatch" in params) == able for params in written)
 
@@ -353,10 +439,10 @@ def test_a_condition_that_fails_leaves_the_object_to_who_was_faster(store: S3Sto
     def refuse(model: Any, **_: Any) -> None:
         raise ClientError(answer, model.name)
 
-    for name in ("CopyObject", "DeleteObject"):
+    for name in ("CopyObject", "DeleteObject", "PutObject"):
         client.meta.events.register(f"before-call.s3.{name}", refuse)
     applied = store.apply([changes[position]])
-    for name in ("CopyObject", "DeleteObject"):
+    for name in ("CopyObject", "DeleteObject", "PutObject"):
         client.meta.events.unregister(f"before-call.s3.{name}", refuse)
     assert applied == Applied(conflicts=(changes[position].key,))
     assert store.fingerprint(UPLOADS) == held

@@ -53,7 +53,7 @@ def headers(store: S3Store, key: str) -> dict[str, Any]:
 
 def keys(store: S3Store, prefix: Prefix = UPLOADS) -> list[str]:
     page = store.read(prefix, suffix="", within=KeyRange(), after=None, limit=1000)
-    return [info.key for info in page.records]
+    return [seen.what.key for seen in page.records]
 
 
 def fill(store: S3Store) -> None:

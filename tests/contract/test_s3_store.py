@@ -17,6 +17,7 @@ from lockstep.domain.objects import ObjectInfo, StoredObject
 from lockstep.domain.progress import KeyRange
 from lockstep.domain.resources import Bucket, Everything, Prefix
 from lockstep.stores.s3 import S3Store, reading
+from lockstep.stores.s3 import ranges as planning
 from lockstep.stores.s3.backup import LONGEST_NAME, name_of
 
 DATABASE = Bucket("campus_objects")
@@ -70,7 +71,7 @@ def every_key(
     for _ in range(1000):
         page = store.read(prefix, suffix=suffix, within=within, after=cursor, limit=limit)
         assert len(page.records) <= limit
-        found += [info.key for info in page.records]
+        found += [seen.what.key for seen in page.records]
         cursor = page.cursor
         if page.last:
             return found
@@ -81,7 +82,7 @@ def test_an_empty_prefix_has_nothing_and_says_so(store: S3Store) -> None:
     page = store.read(UPLOADS, suffix="", within=WHOLE, after=None, limit=5)
     assert (page.records, page.cursor, page.last) == ((), None, True)
     assert store.count(UPLOADS) == 0
-    assert store.plan_ranges(UPLOADS, suffix="", shards=4, least=1) == [KeyRange()]
+    assert store.plan_ranges(UPLOADS, suffix="", shards=4, least=1) == [KeyRange(estimate=0)]
     assert store.fingerprint(UPLOADS).count == 0
 
 
@@ -107,7 +108,7 @@ def test_what_is_known_of_an_object_comes_with_its_key(store: S3Store) -> None:
     )
     put(store, "uploads/b")
     page = store.read(UPLOADS, suffix="", within=WHOLE, after=None, limit=5)
-    assert page.records == (
+    assert tuple(seen.what for seen in page.records) == (
         ObjectInfo(
             key="uploads/a",
             size=5,
@@ -115,7 +116,7 @@ def test_what_is_known_of_an_object_comes_with_its_key(store: S3Store) -> None:
             metadata={"owner": "uid-1"},
             tags={"kind": "avatar", "to do": "yes/no ."},
         ),
-        ObjectInfo(key="uploads/b", size=0, content_type=page.records[1].content_type),
+        ObjectInfo(key="uploads/b", size=0, content_type=page.records[1].what.content_type),
     )
 
 
@@ -169,13 +170,64 @@ def test_ranges_cover_everything_in_at_most_so_many_shards(
 def test_ranges_of_many_keys_are_cut_in_bounded_memory(
     store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "REMEMBERED", 8)
+    monkeypatch.setattr(planning, "KEPT", 24)
     for n in range(50):
         put(store, f"uploads/{n:03}")
     ranges = store.plan_ranges(UPLOADS, suffix="", shards=3, least=1)
     parts = [every_key(store, within, limit=50) for within in ranges]
     assert [key for part in parts for key in part] == [f"uploads/{n:03}" for n in range(50)]
     assert min(map(len, parts)) >= 10
+    assert [one.estimate for one in ranges] == [17, 17, 17]
+
+
+def test_ranges_of_few_keys_are_cut_exactly_and_say_how_many_they_hold(store: S3Store) -> None:
+    for n in range(11):
+        put(store, f"uploads/{n:03}")
+    ranges = store.plan_ranges(UPLOADS, suffix="", shards=4, least=1)
+    parts = [every_key(store, within, limit=50) for within in ranges]
+    assert [one.estimate for one in ranges] == list(map(len, parts)) == [2, 3, 3, 3]
+
+
+def test_a_sample_of_keys_is_drawn_evenly_and_kept_in_order() -> None:
+    keys = [f"{n:06}" for n in range(100_000)]
+    kept, total = planning.sampled(iter(keys), 2000)
+    assert (len(kept), total) == (2000, 100_000)
+    assert kept == sorted(kept)
+    shares = [sum(key < f"{edge:06}" for key in kept) / 2000 for edge in (25_000, 50_000, 75_000)]
+    assert all(abs(share - wanted) < 0.04 for share, wanted in zip(shares, (0.25, 0.5, 0.75), strict=True))
+    assert planning.sampled(keys[:5], 2000) == (keys[:5], 5)
+
+
+def test_places_are_passed_by_or_taken_alone(store: S3Store) -> None:
+    names = [f"uploads/{n}" for n in range(6)]
+    for name in names:
+        put(store, name, b"12345")
+    left = [store.cursor_of(name) for name in (names[1], names[5], "uploads/none")]
+    found: list[str] = []
+    cursor, last = None, False
+    while not last:
+        page = store.keys(UPLOADS, suffix="", within=WHOLE, after=cursor, limit=2, excluding=left)
+        found, cursor, last = [*found, *page.records], page.cursor, page.last
+    assert found == [names[0], *names[2:5]]
+    assert store.count(UPLOADS, excluding=left) == 4
+    some = KeyRange(keys=tuple(store.cursor_of(name) for name in (names[4], "uploads/none", names[2])))
+    for limit in (1, 2, 10):
+        assert every_key(store, some, limit=limit) == [names[4], names[2]]
+    assert every_key(store, some, suffix="2") == [names[2]]
+
+
+def test_a_page_of_bodies_keeps_to_its_bytes(store: S3Store) -> None:
+    for n in range(5):
+        put(store, f"uploads/{n}", b"x" * (10 if n != 2 else 100))
+    pages: list[list[str]] = []
+    cursor, last = None, False
+    while not last:
+        page = store.read(UPLOADS, suffix="", within=WHOLE, after=cursor, limit=10, bodies=25)
+        pages.append([seen.what.key[-1] for seen in page.records])
+        cursor, last = page.cursor, page.last
+    assert pages == [["0", "1"], ["2"], ["3", "4"]]
+    there = store.fetch(["uploads/2", "uploads/none"])
+    assert [(key, seen.what.body) for key, seen in there.items()] == [("uploads/2", b"x" * 100)]
 
 
 def test_lockstep_s_own_keys_are_not_met(store: S3Store) -> None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lockstep.domain.canonical import canonical, combined, content_hash
-from lockstep.domain.errors import RecordError, VerificationFailed
+from lockstep.domain.errors import DataError, RecordError, VerificationFailed
 from lockstep.domain.objects import StoredObject
 from lockstep.domain.operations.base import function_name
 from lockstep.domain.operations.copy import Copy
 from lockstep.domain.progress import Cursor, KeyRange, Page
 from lockstep.domain.resources import Collection, Prefix, Table
 from lockstep.engine.conversion import default_map, for_documents, for_nested_rows, loses_time
+from lockstep.engine.failing import Failing
 from lockstep.engine.functions import call_map
 from lockstep.engine.ports import TableUnit
-from lockstep.engine.reading import AT_ONCE, bodies
 from lockstep.engine.services import Services
 
 #: kind of source → records that are read at once where no batch says how many
 PAGES: dict[type, int] = {Table: 5000, Collection: 1000, Prefix: 50}
+#: bytes of bodies that are held in memory at once, unless one object alone has more
+BATCH_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,27 +86,60 @@ class Copying:
             )
         if isinstance(source, Collection):
             return self.services.documents(source.database).read(source, where=operation.where, **more)
-        store = self.services.objects(source.database)
-        page = store.read(source, suffix=operation.where or "", **more)
-        return Page(
-            records=tuple(bodies(store, [info.key for info in page.records])),
-            cursor=page.cursor,
-            last=page.last,
+        page = self.services.objects(source.database).read(
+            source, suffix=operation.where or "", bodies=BATCH_BYTES, **more
         )
+        return replace(page, records=tuple(seen.what for seen in page.records))
 
-    def map(self, records: Sequence[Any]) -> Mapped:
-        """Make the target's records; raises RecordError naming the source's record."""
+    def place(
+        self, record: Any, position: int, within: KeyRange, after: Cursor | None, excluding: Sequence[Cursor]
+    ) -> Cursor:
+        """Return the place of a source's record, the one at this position of the page read after `after`."""
+        source = self.operation.source
+        if isinstance(source, Collection):
+            return self.services.documents(source.database).cursor_of(record)
+        if isinstance(source, Prefix):
+            return self.services.objects(source.database).cursor_of(record.key)
+        # A page that ends with the record: where the next one would go on is its place.
+        cursor = self.read(within, after, position + 1, excluding).cursor
+        assert cursor is not None
+        return cursor
+
+    def map(self, records: Sequence[Any], place: Callable[[Any, int], Cursor] | None = None) -> Mapped:
+        """Make the target's records; raises RecordError naming the source's record.
+
+        place: says where a record of the source is; with it, BadRecords names all that fail.
+        """
         made, keys, rounded = [], [], 0
-        for record in records:
+        failing = Failing(str(self.operation.source))
+        for position, record in enumerate(records):
             key = self._identity(record)
-            result = self._made(record, key)
-            if result is None:
+            try:
+                result = self._made(record, key)
+                shaped = None if result is None else self._shaped(result, key)
+            except DataError as problem:
+                if place is None:
+                    raise
+                failing.add(key, place(record, position), problem)
                 continue
-            shaped = self._shaped(result, key)
+            if shaped is None:
+                continue
             rounded += isinstance(self.operation.target, Collection) and loses_time(result)
             made.append(shaped)
             keys.append(key)
+        failing.check()
         return Mapped(records=tuple(made), keys=tuple(keys), rounded=rounded)
+
+    def next(
+        self, within: KeyRange, after: Cursor | None, limit: int, excluding: Sequence[Cursor]
+    ) -> tuple[Page, Mapped]:
+        """Read the next records of the source and map them; BadRecords names all that fail, and their places."""
+        page = self.read(within, after, limit, excluding)
+
+        def place(record: Any, position: int) -> Cursor:
+            return self.place(record, position, within, after, excluding)
+
+        return page, self.map(page.records, place)
 
     def _made(self, record: Any, key: Any) -> Any:
         operation = self.operation
@@ -172,20 +206,20 @@ class Copying:
         if isinstance(target, Table):
             home = self.unit or self.services.tables(target.database)
             return {self.target_key_text(row): row for row in home.fetch(target, records)}
-        objects = self.services.objects(target.database)
-        keys = [record.key for record in records]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            there = [key for key, found in zip(keys, pool.map(objects.exists, keys), strict=True) if found]
-        return {found.key: found for found in bodies(objects, there)}
+        found = self.services.objects(target.database).fetch([record.key for record in records])
+        return {key: seen.what for key, seen in found.items()}
 
-    def compare(self, within: KeyRange) -> Agreement:
-        """Read both sides of a range again; VerificationFailed names the first record that differs."""
+    def compare(self, within: KeyRange, excluding: Sequence[Cursor] = ()) -> Agreement:
+        """Read both sides of a range again; VerificationFailed names the first record that differs.
+
+        excluding: places of the source's records that were not carried.
+        """
         counts = [0, 0]
         sums = [0, 0]
         cursor: Cursor | None = None
         last = False
         while not last:
-            page = self.read(within, cursor)
+            page = self.read(within, cursor, excluding=excluding)
             cursor, last = page.cursor if page.cursor is not None else cursor, page.last
             mapped = self.map(page.records)
             there = self.fetch(mapped.records)

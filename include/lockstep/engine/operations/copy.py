@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from lockstep.domain.objects import Seen, StoredObject
 from lockstep.domain.operations.copy import Copy
 from lockstep.domain.progress import Change, KeyRange, Progress
 from lockstep.domain.resources import Collection, Prefix, Table
@@ -46,7 +47,7 @@ class CopyHandler:
 
     def forward(self, context: StepContext, operation: Copy) -> Progress:
         progress = self.into(operation).forward(context, operation)
-        agreed = Copying(context.services, operation).compare(context.within)
+        agreed = Copying(context.services, operation).compare(context.within, context.excluding)
         with context.services.ledger.unit() as unit:
             unit.change_run(
                 context.run.id,
@@ -90,8 +91,7 @@ def _warn_rounded(context: StepContext, mapped: Mapped) -> None:
 class CopyToTable(TableHandler):
     def batch(self, context: StepContext, operation: Copy, unit: TableUnit, progress: Progress) -> Progress:
         copying = Copying(context.services, operation, unit)
-        page = copying.read(context.within, progress.cursor, context.limit, context.excluding)
-        mapped = copying.map(page.records)
+        page, mapped = copying.next(context.within, progress.cursor, context.limit, context.excluding)
         inserted, overwritten = (
             unit.upsert_rows(operation.target, mapped.records)  # type: ignore[arg-type]
             if mapped.records
@@ -116,17 +116,15 @@ class CopyToCollection(PlainDocumentHandler):
         assert isinstance(operation, Copy)
         store = document_store(context, operation)
         copying = Copying(context.services, operation)
-        page = copying.read(context.within, progress.cursor, context.limit, context.excluding)
-        mapped = copying.map(page.records)
+        page, mapped = copying.next(context.within, progress.cursor, context.limit, context.excluding)
         _warn_rounded(context, mapped)
         there = copying.fetch(mapped.records)
-        changes: list[Change] = []
-        for document in mapped.records:
-            key = store.key_text(document["_id"])
-            before = there.get(key)
-            if before is None or not store.same(before, document):
-                changes.append(Change(key=key, before=before, after=document))
-        return Prepared(changes=changes, progress=_counted(progress, page, changes))
+        changes = [
+            change
+            for document in mapped.records
+            if (change := store.change(there.get(store.key_text(document["_id"])), document)) is not None
+        ]
+        return Prepared(changes=changes, progress=_counted(progress, page, changes), size=page.size)
 
 
 class CopyToPrefix(ObjectHandler):
@@ -138,12 +136,16 @@ class CopyToPrefix(ObjectHandler):
         assert isinstance(operation, Copy)
         assert isinstance(operation.target, Prefix)
         copying = Copying(context.services, operation)
-        page = copying.read(context.within, progress.cursor, context.limit, context.excluding)
-        mapped = copying.map(page.records)
-        there = copying.fetch(mapped.records)
-        pairs = [(there.get(made.key), made) for made in mapped.records if there.get(made.key) != made]
-        changes = object_store(context, operation).stage(self.area(context, progress), pairs) if pairs else []
-        return Prepared(changes=changes, progress=_counted(progress, page, changes))
+        page, mapped = copying.next(context.within, progress.cursor, context.limit, context.excluding)
+        store = object_store(context, operation)
+        there = store.fetch([made.key for made in mapped.records])
+        pairs: list[tuple[Seen | None, StoredObject]] = []
+        for made in mapped.records:
+            seen = there.get(made.key)
+            if seen is None or seen.what != made:
+                pairs.append((seen, made))
+        changes = store.stage(self.area(context, progress), pairs) if pairs else []
+        return Prepared(changes=changes, progress=_counted(progress, page, changes), size=page.size)
 
 
 def _counted(progress: Progress, page: Any, changes: Sequence[Change]) -> Progress:

@@ -166,8 +166,14 @@ class ObjectHandler(JournaledHandler):
 
     def write(self, context: StepContext, changes: Sequence[Change]) -> Sequence[Change]:
         applied = object_store(context, context.operation).apply(changes, may_write=context.still_ours)
-        refuse_conflicts(str(context.operation.writes[0]), applied.conflicts, context.operation.title)
-        return changes
+        resource = str(context.operation.writes[0])
+        refuse_conflicts(resource, applied.conflicts, context.operation.title)
+        if not applied.refused:
+            return changes
+        context.refuse(resource, applied.refused)
+        refused = {record.key for record in applied.refused}
+        cursor_of = object_store(context, context.operation).cursor_of
+        return [change for change in changes if cursor_of(change.key) not in refused]
 
     def swapped(self, context: StepContext, done: Done, entry: BatchEntry) -> Sequence[Change]:
         store = object_store(context, done.operation)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from lockstep.domain.errors import DataError
 from lockstep.domain.operations.drop_objects import DropObjects
 from lockstep.domain.operations.move_objects import MoveObjects
 from lockstep.domain.progress import KeyRange, Progress
 from lockstep.domain.resources import RESERVED, Prefix
 from lockstep.engine.context import StepContext
+from lockstep.engine.failing import Failing
 from lockstep.engine.functions import call_key
 from lockstep.engine.journaled import Prepared, run_journaled
 from lockstep.engine.operations.documents import known_progress
@@ -37,14 +39,22 @@ class _Moving(ObjectHandler):
         self, context: StepContext, progress: Progress, prefix: Prefix, to: Callable[[str], str]
     ) -> Prepared:
         store = object_store(context, context.operation)
-        page = store.read(
+        page = store.keys(
             prefix,
             suffix="",
             within=context.within,
             after=progress.cursor,
             limit=context.limit,
+            excluding=context.excluding,
         )
-        moves = [(info.key, to(info.key)) for info in page.records]
+        failing = Failing(str(prefix))
+        moves: list[tuple[str, str]] = []
+        for key in page.records:
+            try:
+                moves.append((key, to(key)))
+            except DataError as problem:
+                failing.add(key, store.cursor_of(key), problem)
+        failing.check()
         changing = [(source, target) for source, target in moves if source != target]
         return Prepared(
             changes=store.stage_moves(changing) if changing else [],

@@ -70,7 +70,8 @@ class ObjectStore(Protocol):
     ) -> list[Change]:
         """Return changes that hold the bodies before and after, or name them below `_lockstep/journal/<area>/`.
 
-        Small bodies travel in the change, and with it in the journal; large ones are kept in the bucket. Each pair is (what is there, what is to be there). Same content twice at the same area is fine.
+        Small bodies travel in the change, and with it in the journal; large ones are kept in the bucket. Each
+        pair is (what is there, what is to be there). Same content twice at the same area is fine.
         """
 
     def stage_metadata(self, pairs: Sequence[tuple[Seen | ObjectInfo, ObjectInfo]]) -> list[Change]:

@@ -8,11 +8,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lockstep.domain.errors import DataError
 from lockstep.domain.exchange import Applied
 from lockstep.domain.progress import Change
+from lockstep.domain.quarantine import Quarantined
 from lockstep.stores.s3.connection import Connection
-from lockstep.stores.s3.copying import copy
-from lockstep.stores.s3.errors import FAILED_CONDITION, MISSING, code_of
+from lockstep.stores.s3.copying import copy, put
+from lockstep.stores.s3.errors import FAILED_CONDITION, MISSING, NOT_TAKEN, code_of
+from lockstep.stores.s3.reading import cursor_of
 from lockstep.stores.s3.state import State, body_digest, is_still, look, same_description
 
 
@@ -33,10 +36,26 @@ def apply(connection: Connection, changes: Sequence[Change], may_write: Callable
             for change, outcome in zip(changes, outcomes, strict=True)
             if outcome is Outcome.CONFLICT
         ),
+        refused=tuple(outcome for outcome in outcomes if isinstance(outcome, Quarantined)),
     )
 
 
-def _apply(connection: Connection, change: Change, may_write: Callable[[], None]) -> Outcome:
+def _apply(connection: Connection, change: Change, may_write: Callable[[], None]) -> Outcome | Quarantined:
+    try:
+        return _applied(connection, change, may_write)
+    except DataError as problem:
+        # A server may have written a part of it before it refused the rest.
+        if problem.fields.get("code") not in NOT_TAKEN or not _is_untouched(connection, change):
+            raise
+        return Quarantined(key=cursor_of(change.key), shown=repr(change.key), error=problem.message)
+
+
+def _is_untouched(connection: Connection, change: Change) -> bool:
+    with connection.translate(f"looking at object {change.key!r}"):
+        return _matches(connection, change.key, change.before, look(connection, change.key))
+
+
+def _applied(connection: Connection, change: Change, may_write: Callable[[], None]) -> Outcome:
     with connection.translate(f"writing object {change.key!r}"):
         if change.before is not None and "at" in change.before:
             return _move(connection, change.before, change.after, may_write)
@@ -62,7 +81,7 @@ def _write(
             _delete(connection, key, now)
         else:
             # Where the server does not guard, the lease keeps our own writers out of this gap.
-            copy(connection, after["body"] or key, key, after, **_guards(connection, now))
+            _give(connection, key, now, after)
     except ClientError as problem:
         if code_of(problem) not in FAILED_CONDITION:
             raise
@@ -75,6 +94,14 @@ def _matches(connection: Connection, key: str, state: State | None, now: State |
     if state is None or now is None:
         return state is now
     return is_still(connection, key, state, now)
+
+
+def _give(connection: Connection, key: str, now: State | None, after: State) -> None:
+    if "inline" not in after:
+        copy(connection, after["body"] or key, key, after, **_guards(connection, now))
+        return
+    guards = {"IfNoneMatch": "*"} if now is None else {"IfMatch": now["etag"]}
+    put(connection, key, after, **(guards if connection.capabilities.guards_puts else {}))
 
 
 def _guards(connection: Connection, now: State | None) -> dict[str, Any]:

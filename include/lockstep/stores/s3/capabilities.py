@@ -36,6 +36,8 @@ class Capabilities:
     guards_creates: bool
     #: refuses a copy onto an object that has changed (If-Match)
     guards_overwrites: bool
+    #: refuses to put a body where there is an object, or where there is another one than it was told
+    guards_puts: bool
     #: refuses to delete an object that has changed (If-Match)
     guards_deletes: bool
     #: keeps tags
@@ -59,6 +61,12 @@ def probe(client: Any, bucket: str) -> Capabilities:
             ),
             guards_overwrites=_refuses(
                 lambda: client.copy_object(Bucket=bucket, Key=other, CopySource=source, IfMatch=OTHER_ETAG)
+            ),
+            guards_puts=_refuses(
+                lambda: client.put_object(Bucket=bucket, Key=other, Body=b"probe", IfNoneMatch="*")
+            )
+            and _refuses(
+                lambda: client.put_object(Bucket=bucket, Key=other, Body=b"probe", IfMatch=OTHER_ETAG)
             ),
             guards_deletes=_refuses(
                 lambda: client.delete_object(Bucket=bucket, Key=other, IfMatch=OTHER_ETAG)

@@ -17,8 +17,9 @@ from lockstep.domain.errors import Refused
 from lockstep.domain.resources import RESERVED, Bucket
 from lockstep.stores.s3.capabilities import Capabilities, probe
 from lockstep.stores.s3.errors import Translator
+from lockstep.stores.s3.throttle import Throttle
 
-#: requests under way at once
+#: requests under way at once, over all threads of a store
 WORKERS = 8
 #: keys that start so are Lockstep's own
 OWN = f"{RESERVED}/"
@@ -37,6 +38,7 @@ class Connection:
         self._kwargs = dict(client_kwargs)
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
+        self.throttle = Throttle(WORKERS)
 
     @cached_property
     def client(self) -> Any:
@@ -45,7 +47,8 @@ class Connection:
             s3={"addressing_style": "path"},
             retries={"mode": "standard"},
             connect_timeout=10,
-            max_pool_connections=WORKERS + 2,
+            # What lists or deletes many at once is not counted among the workers.
+            max_pool_connections=WORKERS + 4,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
@@ -61,6 +64,7 @@ class Connection:
                     "Mend its extra.",
                     conn_id=self.declared.conn_id,
                 ) from None
+        client.meta.events.register_first("needs-retry.s3", self.throttle.heard)
         weakref.finalize(self, client.close)
         return client
 
@@ -79,13 +83,17 @@ class Connection:
         way has ended.
         """
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="lockstep-s3") as pool:
-            running = [pool.submit(do, one) for one in given]
+            running = [pool.submit(self._throttled, do, one) for one in given]
             try:
                 for future in running:
                     yield future.result()
             finally:
                 for future in running:
                     future.cancel()
+
+    def _throttled(self, do: Callable[[Given], Found], one: Given) -> Found:
+        with self.throttle:
+            return do(one)
 
     def close(self) -> None:
         if "client" in self.__dict__:

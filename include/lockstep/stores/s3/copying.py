@@ -15,18 +15,31 @@ LARGEST_COPY = 5 * 1000**3
 PART = 512 * 1024 * 1024
 
 
-def copy(connection: Connection, source: str, target: str, state: State, **conditions: Any) -> None:
-    """Copy `source` to `target` and give it the state; the conditions are CopyObject's.
+def copy(connection: Connection, source: str, target: str, state: State, **conditions: Any) -> str:
+    """Copy `source` to `target` and give it the state; return the copy's ETag. The conditions are CopyObject's.
 
-    In parts, where it is large: then the conditions cannot be sent.
+    In parts, where it is large: then the conditions cannot be sent, and no ETag tells anything.
     """
     named = {"Bucket": connection.bucket, "Key": source}
     arguments = writing(connection, target, state)
     if state["size"] <= LARGEST_COPY:
-        connection.client.copy_object(
+        answer = connection.client.copy_object(
             Bucket=connection.bucket, Key=target, CopySource=named, **arguments, **conditions
         )
-        return
+        return str(answer.get("CopyObjectResult", {}).get("ETag", ""))
     # One thread: the store's own pool is what bounds the requests under way.
     parts = TransferConfig(multipart_threshold=LARGEST_COPY, multipart_chunksize=PART, use_threads=False)
     connection.client.copy(named, connection.bucket, target, ExtraArgs=arguments, Config=parts)
+    return ""
+
+
+def put(connection: Connection, key: str, state: State, **conditions: Any) -> None:
+    """Write the body that a state holds, with all that the state says; the conditions are PutObject's."""
+    arguments = writing(connection, key, state)
+    for directive in ("MetadataDirective", "TaggingDirective"):
+        arguments.pop(directive, None)
+    if not arguments.get("Tagging"):
+        arguments.pop("Tagging", None)
+    connection.client.put_object(
+        Bucket=connection.bucket, Key=key, Body=state["inline"], **arguments, **conditions
+    )

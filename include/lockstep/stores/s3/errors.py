@@ -44,6 +44,17 @@ _MISCONFIGURED = (
 )
 _BUSY = frozenset({"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "OperationAborted"})
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+#: an object as it was to become is not to the server's taste: its tags, its metadata, its size
+NOT_TAKEN = frozenset(
+    {
+        "EntityTooLarge",
+        "InvalidArgument",
+        "InvalidRequest",
+        "InvalidTag",
+        "KeyTooLongError",
+        "MetadataTooLarge",
+    }
+)
 #: a condition of the request did not hold
 FAILED_CONDITION = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict"})
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from lockstep.domain.errors import DataError
-from lockstep.domain.objects import ObjectInfo, StoredObject
+from lockstep.domain.objects import ObjectInfo, Seen, StoredObject
 from lockstep.domain.progress import Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import Prefix
 from lockstep.stores.s3.connection import OWN, WORKERS, Connection
@@ -21,9 +23,10 @@ from lockstep.stores.s3.state import CHUNK, State, from_answer, look
 LARGEST_BODY = 256 * 1024 * 1024
 #: keys in one answer of the server
 LISTED = 1000
-#: keys remembered to cut ranges from
-REMEMBERED = 4096
 MODULUS = 2**128
+
+#: a key and its object's bytes
+Listed = tuple[str, int]
 
 
 def cursor_of(key: str) -> Cursor:
@@ -38,29 +41,119 @@ def keys(
     connection: Connection, prefix: str, *, after: str | None = None, upto: str | None = None
 ) -> Iterator[str]:
     """Yield keys in their UTF-8 bytes' order, after one and up to another, Lockstep's own left out."""
-    for page in key_pages(connection, prefix, after=after, upto=upto):
-        yield from page
+    for page in listings(connection, prefix, after=after, upto=upto):
+        yield from (key for key, _ in page)
 
 
-def key_pages(
-    connection: Connection, prefix: str, *, after: str | None = None, upto: str | None = None
-) -> Iterator[list[str]]:
+def key_pages(connection: Connection, prefix: str) -> Iterator[list[str]]:
     """Yield keys a listing at a time."""
+    for page in listings(connection, prefix):
+        yield [key for key, _ in page]
+
+
+def listings(
+    connection: Connection,
+    prefix: str,
+    *,
+    after: str | None = None,
+    upto: str | None = None,
+    first: int = LISTED,
+) -> Iterator[list[Listed]]:
+    """Yield keys and sizes, a listing at a time; the first of `first` keys at most."""
     last = None if upto is None else upto.encode()
-    more, start = True, after or ""
+    more, start, asked = True, after or "", min(first, LISTED)
     while more:
         answer = connection.client.list_objects_v2(
             Bucket=connection.bucket,
             Prefix=prefix,
-            MaxKeys=LISTED,
+            MaxKeys=asked,
             **({"StartAfter": start} if start else {}),
         )
-        listed = [item["Key"] for item in answer.get("Contents", ())]
+        asked = LISTED
+        listed = [(item["Key"], item["Size"]) for item in answer.get("Contents", ())]
         more = bool(answer.get("IsTruncated")) and bool(listed)
-        start = listed[-1] if listed else start
-        page = [key for key in listed if last is None or key.encode() <= last]
+        start = listed[-1][0] if listed else start
+        page = [one for one in listed if last is None or one[0].encode() <= last]
         more = more and len(page) == len(listed)
-        yield [key for key in page if prefix.startswith(OWN) or not key.startswith(OWN)]
+        yield [one for one in page if prefix.startswith(OWN) or not one[0].startswith(OWN)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The keys of one page, and where the next one goes on."""
+
+    keys: tuple[str, ...]
+    cursor: Cursor | None
+    last: bool
+
+
+def wanted(
+    connection: Connection,
+    prefix: Prefix,
+    *,
+    suffix: str,
+    within: KeyRange,
+    after: Cursor | None,
+    limit: int,
+    excluding: Sequence[Cursor] = (),
+    most: int | None = None,
+) -> Wanted:
+    """List the next keys of a range, those at the places `excluding` left out.
+
+    most: bytes that the objects may have together, unless the first alone has more.
+    """
+    if within.keys is not None:
+        return _named(connection, within.keys, suffix, after, limit, excluding, most)
+    edge = after if after is not None else within.lower
+    start = None if edge is None else key_of(edge)
+    upto = None if within.upper is None else key_of(within.upper)
+    # One more, to know whether anything follows.
+    pages = listings(connection, prefix.name, after=start, upto=upto, first=limit + len(excluding) + 1)
+    return _taken(itertools.chain.from_iterable(pages), suffix, after, limit, excluding, most)
+
+
+def key_page(connection: Connection, prefix: Prefix, **how: Any) -> Page:
+    """List the next keys, and nothing else of their objects; `how` is that of `wanted`."""
+    with connection.translate(f"listing {prefix}"):
+        page = wanted(connection, prefix, **how)
+    return Page(records=page.keys, cursor=page.cursor, last=page.last)
+
+
+def _taken(
+    listed: Iterable[Listed],
+    suffix: str,
+    after: Cursor | None,
+    limit: int,
+    excluding: Sequence[Cursor],
+    most: int | None,
+) -> Wanted:
+    left = {key_of(cursor) for cursor in excluding}
+    taken: list[str] = []
+    total = 0
+    for key, size in listed:
+        if not key.endswith(suffix) or key in left:
+            continue
+        total += size
+        if len(taken) == limit or (taken and most is not None and total > most):
+            return Wanted(keys=tuple(taken), cursor=cursor_of(taken[-1]), last=False)
+        taken.append(key)
+    return Wanted(keys=tuple(taken), cursor=cursor_of(taken[-1]) if taken else after, last=True)
+
+
+def _named(
+    connection: Connection,
+    places: Sequence[Cursor],
+    suffix: str,
+    after: Cursor | None,
+    limit: int,
+    excluding: Sequence[Cursor],
+    most: int | None,
+) -> Wanted:
+    """Take the objects at these places, in the order in which the places are given."""
+    start = places.index(after) + 1 if after in places else 0
+    named = [key_of(cursor) for cursor in places[start:]]
+    there = ((key, state["size"]) for key in named if (state := look(connection, key)) is not None)
+    return _taken(there, suffix, after, limit, excluding, most)
 
 
 def read(
@@ -71,26 +164,74 @@ def read(
     within: KeyRange,
     after: Cursor | None,
     limit: int,
+    excluding: Sequence[Cursor] = (),
+    bodies: int | None = None,
 ) -> Page:
-    """Read the next objects' descriptions; one that is deleted meanwhile is left out."""
-    edge = after if after is not None else within.lower
-    start = None if edge is None else key_of(edge)
-    upto = None if within.upper is None else key_of(within.upper)
+    """Read the next objects, as Seen; one that is deleted meanwhile is left out.
+
+    bodies: read them too, so many bytes at most, unless the first object alone has more.
+    """
     with connection.translate(f"reading {prefix}"):
-        wanted: list[str] = []
-        last = True
-        for key in keys(connection, prefix.name, after=start, upto=upto):
-            if not key.endswith(suffix):
-                continue
-            if len(wanted) == limit:
-                last = False
-                break
-            wanted.append(key)
-        states = connection.each(lambda key: look(connection, key), wanted)
-        records = tuple(
-            info_of(key, state) for key, state in zip(wanted, states, strict=True) if state is not None
+        page = wanted(
+            connection,
+            prefix,
+            suffix=suffix,
+            within=within,
+            after=after,
+            limit=limit,
+            excluding=excluding,
+            most=bodies,
         )
-    return Page(records=records, cursor=cursor_of(wanted[-1]) if wanted else after, last=last)
+        see = _described if bodies is None else _opened
+        found = [seen for seen in connection.each(lambda key: see(connection, key), page.keys) if seen]
+    return Page(
+        records=tuple(found),
+        cursor=page.cursor,
+        last=page.last,
+        size=sum(seen.state["size"] for seen in found),
+    )
+
+
+def _described(connection: Connection, key: str) -> Seen | None:
+    state = look(connection, key)
+    return None if state is None else Seen(what=info_of(key, state), state=state)
+
+
+def _opened(connection: Connection, key: str) -> Seen | None:
+    try:
+        answer = connection.client.get_object(Bucket=connection.bucket, Key=key)
+    except ClientError as problem:
+        if code_of(problem) not in MISSING:
+            raise
+        return None
+    try:
+        if answer["ContentLength"] > LARGEST_BODY:
+            raise DataError(
+                f"object {key!r} has {answer['ContentLength']:,} bytes, and a function is given at most "
+                f"{LARGEST_BODY:,}. Use ops.update_metadata or ops.move_objects, which read no body, or "
+                "ops.run_python with the client's own streams.",
+                key=key,
+                size=answer["ContentLength"],
+            )
+        body = answer["Body"].read()
+    finally:
+        answer["Body"].close()
+    state = from_answer(connection, key, answer)
+    stored = StoredObject(
+        key=key,
+        body=body,
+        content_type=state["content_type"],
+        metadata=dict(state["metadata"]),
+        tags=dict(state["tags"]),
+    )
+    return Seen(what=stored, state=state)
+
+
+def fetch(connection: Connection, keys: Sequence[str]) -> dict[str, Seen]:
+    """Read the objects with these keys, bodies included, of those that are there."""
+    with connection.translate("reading objects"):
+        found = connection.each(lambda key: _opened(connection, key), keys)
+        return {seen.what.key: seen for seen in found if seen is not None}
 
 
 def info_of(key: str, state: State) -> ObjectInfo:
@@ -106,79 +247,20 @@ def info_of(key: str, state: State) -> ObjectInfo:
 def get(connection: Connection, key: str) -> StoredObject:
     """Read one object with its body; DataError for a large or a missing one."""
     with connection.translate(f"reading object {key!r}"):
-        try:
-            answer = connection.client.get_object(Bucket=connection.bucket, Key=key)
-        except ClientError as problem:
-            if code_of(problem) not in MISSING:
-                raise
-            raise DataError(
-                f"there is no object {key!r} in {connection.translate.where}. See who deleted it.", key=key
-            ) from problem
-        try:
-            if answer["ContentLength"] > LARGEST_BODY:
-                raise DataError(
-                    f"object {key!r} has {answer['ContentLength']:,} bytes, and a function is given at most "
-                    f"{LARGEST_BODY:,}. Use ops.update_metadata or ops.move_objects, which read no body, or "
-                    "ops.run_python with the client's own streams.",
-                    key=key,
-                    size=answer["ContentLength"],
-                )
-            state = from_answer(connection, key, answer)
-            body = answer["Body"].read()
-        finally:
-            answer["Body"].close()
-    return StoredObject(
-        key=key,
-        body=body,
-        content_type=state["content_type"],
-        metadata=state["metadata"],
-        tags=state["tags"],
-    )
-
-
-def count(connection: Connection, prefix: Prefix, suffix: str) -> int:
-    with connection.translate(f"counting {prefix}"):
-        return sum(1 for key in keys(connection, prefix.name) if key.endswith(suffix))
-
-
-def plan_ranges(
-    connection: Connection, prefix: Prefix, *, suffix: str, shards: int, least: int
-) -> list[KeyRange]:
-    """Cut the keys into ranges of about as many objects, from every n-th key of one listing."""
-    kept: list[str] = []
-    stride, total = 1, 0
-    with connection.translate(f"cutting {prefix} into ranges"):
-        for key in keys(connection, prefix.name):
-            if not key.endswith(suffix):
-                continue
-            total += 1
-            if total % stride == 0:
-                kept.append(key)
-            if len(kept) == REMEMBERED:
-                # Every second one from here on: memory stays the same however long the listing is.
-                kept, stride = kept[1::2], stride * 2
-    parts = max(1, min(shards, total // max(least, 1), len(kept)))
-    cuts = [kept[len(kept) * part // parts - 1] for part in range(1, parts)]
-    edges: list[str | None] = [None, *cuts, None]
-    return [
-        KeyRange(
-            lower=None if lower is None else cursor_of(lower),
-            upper=None if upper is None else cursor_of(upper),
-            label=_label(prefix.name, lower, upper),
+        seen = _opened(connection, key)
+    if seen is None:
+        raise DataError(
+            f"there is no object {key!r} in {connection.translate.where}. See who deleted it.", key=key
         )
-        for lower, upper in itertools.pairwise(edges)
-    ]
+    assert isinstance(seen.what, StoredObject)
+    return seen.what
 
 
-def _label(prefix: str, lower: str | None, upper: str | None) -> str:
-    low, high = (None if key is None else _short(key[len(prefix) :]) for key in (lower, upper))
-    if low is None:
-        return "all" if high is None else f"up to {high}"
-    return f"after {low}" if high is None else f"{low} to {high}"
-
-
-def _short(key: str) -> str:
-    return key if len(key) <= 40 else f"{key[:39]}…"
+def count(connection: Connection, prefix: Prefix, suffix: str, excluding: Sequence[Cursor] = ()) -> int:
+    """Count objects, those at the places `excluding` left out."""
+    left = {key_of(cursor) for cursor in excluding}
+    with connection.translate(f"counting {prefix}"):
+        return sum(1 for key in keys(connection, prefix.name) if key.endswith(suffix) and key not in left)
 
 
 def fingerprint(connection: Connection, prefix: Prefix) -> Fingerprint:

@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
-import zstandard
-
-from lockstep.domain.errors import ConflictError, DataError
-from lockstep.domain.objects import ObjectInfo, StoredObject
+from lockstep.domain.errors import BadRecords, ConflictError, DataError
+from lockstep.domain.objects import ObjectInfo, Seen, StoredObject
 from lockstep.domain.progress import Change
+from lockstep.domain.quarantine import Quarantined
 from lockstep.stores.s3.connection import OWN, Connection
 from lockstep.stores.s3.copying import copy
+from lockstep.stores.s3.reading import cursor_of
 from lockstep.stores.s3.state import State, body_digest, described, look, same_description
 
 JOURNAL = f"{OWN}journal/"
 #: bytes of a key in S3
 LONGEST_KEY = 1024
 
-Pair = tuple[StoredObject | None, StoredObject | None]
+#: bytes; a body up to here travels in the change, and with it in the journal: one request for a whole batch
+INLINE = 1024 * 1024
+
+Pair = tuple[Seen | StoredObject | None, StoredObject | None]
 
 
 def stage(connection: Connection, area: str, objects: Sequence[Pair]) -> list[Change]:
-    """Keep the bodies before and after, and return changes that name them."""
+    """Return changes that hold the bodies before and after, or name them where they are large and kept aside."""
     with connection.translate(f"staging below {JOURNAL}{area}/"):
-        return list(connection.each(lambda pair: _stage(connection, area, *pair), objects))
+        return _all(connection, lambda pair: _stage(connection, area, *pair), objects)
+
+
+def _all(
+    connection: Connection, do: Callable[[Any], Change], pairs: Sequence[tuple[Any, Any]]
+) -> list[Change]:
+    """Make a change of each pair; BadRecords names all of which none can be made."""
+
+    def attempt(pair: tuple[Any, Any]) -> Change | Quarantined:
+        try:
+            return do(pair)
+        except DataError as problem:
+            one = next((one for one in pair if one is not None), None)
+            if one is None:
+                raise
+            key = one.what.key if isinstance(one, Seen) else one.key
+            return Quarantined(key=cursor_of(key), shown=repr(key), error=problem.message)
+
+    made = list(connection.each(attempt, pairs))
+    bad = tuple(one for one in made if isinstance(one, Quarantined))
+    if bad:
+        raise BadRecords(resource=connection.translate.where, records=bad)
+    return [one for one in made if isinstance(one, Change)]
 
 
 def _stage(
-    connection: Connection, area: str, before: StoredObject | None, after: StoredObject | None
+    connection: Connection, area: str, seen: Seen | StoredObject | None, after: StoredObject | None
 ) -> Change:
+    before = _stored(seen)
     one = after or before
     if one is None:
         raise DataError("a change needs an object before or after it.", area=area)
@@ -45,15 +71,37 @@ def _stage(
     place = f"{JOURNAL}{area}/{hashlib.sha256(one.key.encode()).hexdigest()}"
     if before is None:
         return Change(key=one.key, before=None, after=_wanted(connection, one, {}, place))
-    then = _present(connection, before)
+    then = _seen(seen, before) or _present(connection, before)
     if after is not None and before.body == after.body:
         changed = described(after.key, after.content_type, after.metadata, after.tags)
         return Change(key=one.key, before=then, after={**then, **changed})
-    then = {**then, "body": f"{place}.before"}
-    if not _keep(connection, before, then):
-        connection.client.put_object(Bucket=connection.bucket, Key=then["body"], Body=before.body)
+    then = _kept(connection, before, then, place)
     wanted = None if after is None else _wanted(connection, after, then["headers"], place)
     return Change(key=one.key, before=then, after=wanted)
+
+
+def _stored(seen: Seen | StoredObject | None) -> StoredObject | None:
+    if not isinstance(seen, Seen):
+        return seen
+    assert isinstance(seen.what, StoredObject)
+    return seen.what
+
+
+def _seen(seen: Seen | StoredObject | None, before: StoredObject) -> State | None:
+    """Return the state that came with the body itself; whether it still is so is asked when it is written."""
+    if not isinstance(seen, Seen):
+        return None
+    return {**seen.state, "sha256": hashlib.sha256(before.body).hexdigest()}
+
+
+def _kept(connection: Connection, before: StoredObject, then: State, place: str) -> State:
+    """Return the state with its body: held, or copied aside."""
+    if len(before.body) <= INLINE:
+        return {**then, "inline": before.body}
+    kept = {**then, "body": f"{place}.before"}
+    if not _keep(connection, before, kept):
+        connection.client.put_object(Bucket=connection.bucket, Key=kept["body"], Body=before.body)
+    return kept
 
 
 def _present(connection: Connection, before: StoredObject) -> State:
@@ -79,42 +127,56 @@ def _keep(connection: Connection, before: StoredObject, then: State) -> bool:
     """Copy the present body aside on the server; False where its ETag does not tell that it is the one read."""
     if then["opaque"]:
         return False
-    copy(connection, before.key, then["body"], {**then, "tags": {}, "headers": {}})
-    kept = look(connection, then["body"])
-    return kept is not None and kept["etag"].strip('"') == _md5(before.body)
+    etag = copy(connection, before.key, then["body"], {**then, "tags": {}, "headers": {}})
+    return etag.strip('"') == _md5(before.body)
 
 
 def _wanted(connection: Connection, after: StoredObject, headers: dict[str, str], place: str) -> State:
-    body = f"{place}.after"
-    put = connection.client.put_object(Bucket=connection.bucket, Key=body, Body=after.body)
-    return {
+    wanted: State = {
         **described(after.key, after.content_type, after.metadata, after.tags),
-        "etag": str(put.get("ETag", "")),
+        # As most servers make it of a body that comes in one piece; where it is another one, the bodies decide.
+        "etag": f'"{_md5(after.body)}"',
         "size": len(after.body),
         "sha256": hashlib.sha256(after.body).hexdigest(),
         "headers": headers,
         "opaque": False,
-        "body": body,
+        "body": None,
     }
+    if len(after.body) <= INLINE:
+        return {**wanted, "inline": after.body}
+    body = f"{place}.after"
+    put = connection.client.put_object(Bucket=connection.bucket, Key=body, Body=after.body)
+    return {**wanted, "etag": str(put.get("ETag", "")), "body": body}
 
 
 def _md5(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-def stage_metadata(connection: Connection, pairs: Sequence[tuple[ObjectInfo, ObjectInfo]]) -> list[Change]:
+def stage_metadata(
+    connection: Connection, pairs: Sequence[tuple[Seen | ObjectInfo, ObjectInfo]]
+) -> list[Change]:
     """Return changes of descriptions; no body is read, and none is kept."""
     with connection.translate("looking at objects"):
-        return list(connection.each(lambda pair: _stage_metadata(connection, *pair), pairs))
+        return _all(connection, lambda pair: _stage_metadata(connection, *pair), pairs)
 
 
-def _stage_metadata(connection: Connection, before: ObjectInfo, after: ObjectInfo) -> Change:
+def _stage_metadata(connection: Connection, seen: Seen | ObjectInfo, after: ObjectInfo) -> Change:
+    before = seen.what if isinstance(seen, Seen) else seen
+    assert isinstance(before, ObjectInfo)
     if before.key != after.key or before.size != after.size:
         raise DataError(
             f"object {before.key!r}: only content type, metadata and tags can change without its body. "
             "Use ops.move_objects for its key, and ops.transform_objects for its body.",
             key=before.key,
         )
+    now = seen.state if isinstance(seen, Seen) else _as_described(connection, before)
+    changed = described(after.key, after.content_type, after.metadata, after.tags)
+    return Change(key=before.key, before=now, after={**now, **changed})
+
+
+def _as_described(connection: Connection, before: ObjectInfo) -> State:
+    """Return the state of an object that was looked at before; ConflictError if it is another one now."""
     now = look(connection, before.key)
     wanted = {
         "content_type": before.content_type,
@@ -124,8 +186,7 @@ def _stage_metadata(connection: Connection, before: ObjectInfo, after: ObjectInf
     }
     if now is None or now["size"] != before.size or not same_description(wanted, now):
         raise ConflictError(resource=connection.translate.where, keys=(before.key,), doing="staging it")
-    changed = described(after.key, after.content_type, after.metadata, after.tags)
-    return Change(key=before.key, before=now, after={**now, **changed})
+    return now
 
 
 def stage_moves(connection: Connection, moves: Sequence[tuple[str, str]]) -> list[Change]:
@@ -189,20 +250,3 @@ def require_key(key: str) -> None:
 def swap(changes: Sequence[Change]) -> list[Change]:
     """Return the changes that take these back, last first."""
     return [replace(change, before=change.after, after=change.before) for change in reversed(changes)]
-
-
-def pack(changes: Sequence[Change]) -> bytes:
-    """Return the changes as compressed JSON, one line each."""
-    lines = [json.dumps([c.key, c.before, c.after], ensure_ascii=False, sort_keys=True) for c in changes]
-    return zstandard.ZstdCompressor(level=3).compress("\n".join(lines).encode())
-
-
-def unpack(packed: bytes) -> list[Change]:
-    """Return the changes that `pack` packed; DataError for anything else."""
-    try:
-        with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
-            text = reader.read().decode()
-        found = [json.loads(line) for line in text.split("\n") if line]
-        return [Change(key=key, before=before, after=after) for key, before, after in found]
-    except (zstandard.ZstdError, ValueError, TypeError) as problem:
-        raise DataError(f"this is no batch of object changes: {problem}.") from problem

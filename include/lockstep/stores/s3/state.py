@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +15,8 @@ from lockstep.stores.s3.connection import Connection
 from lockstep.stores.s3.errors import MISSING, code_of
 
 #: An object's state in a Change: JSON with etag, size, sha256 (or None), content_type, metadata, tags, headers
-#: (below), opaque (its ETag says nothing about its body) and body (key of the staged body, or None).
+#: (below), opaque (its ETag says nothing about its body), body (key of the staged body, or None) and, where the
+#: change holds the body itself, inline (bytes).
 State = dict[str, Any]
 
 #: what else is kept of an object: name in boto3's answers and requests alike
@@ -31,6 +33,8 @@ HEADERS = (
 #: how it is stored rather than what it is: kept, and not compared
 _STORAGE = frozenset({"StorageClass", "ServerSideEncryption", "SSEKMSKeyId"})
 DEFAULT_TYPE = "application/octet-stream"
+MOST_TAGS = 10
+_TAG = re.compile(r"[\w +\-=.:/@]{0,256}")
 #: bytes
 CHUNK = 1024 * 1024
 
@@ -82,6 +86,15 @@ def described(key: str, content_type: str, metadata: Mapping[str, str], tags: Ma
                 key=key,
                 name=name,
             )
+    # Asked here, since a server may write the object first and refuse its tags afterwards.
+    wrong = [text for tag in tags.items() for text in tag if not _TAG.fullmatch(text)]
+    if wrong or len(tags) > MOST_TAGS:
+        problem = f"tag {wrong[0]!r}" if wrong else f"it would have {len(tags)} tags, and that"
+        raise DataError(
+            f"object {key!r}: {problem} is not what S3 takes: {MOST_TAGS} tags, of letters, digits, spaces and "
+            "+ - = . _ : / @, up to 128 characters the name and 256 the value. Encode it, or keep it as metadata.",
+            key=key,
+        )
     return {
         "content_type": content_type or DEFAULT_TYPE,
         "metadata": {name.lower(): value.strip() for name, value in sorted(metadata.items())},

@@ -10,7 +10,7 @@ from lockstep.domain.objects import ObjectInfo, Seen, StoredObject
 from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import Bucket, Everything, Prefix
-from lockstep.stores.s3 import applying, backup, ranges, reading, staging
+from lockstep.stores.s3 import applying, backup, packing, ranges, reading, staging
 from lockstep.stores.s3.capabilities import Capabilities
 from lockstep.stores.s3.connection import Connection
 from lockstep.stores.s3.state import look
@@ -129,10 +129,10 @@ class S3Store:
         return staging.stage_moves(self._connection, moves)
 
     def pack(self, changes: Sequence[Change]) -> bytes:
-        return staging.pack(changes)
+        return packing.pack(changes)
 
     def unpack(self, packed: bytes) -> list[Change]:
-        return staging.unpack(packed)
+        return packing.unpack(packed)
 
     def swap(self, changes: Sequence[Change]) -> list[Change]:
         return staging.swap(changes)
