@@ -93,16 +93,12 @@ def call_rows(
             except Exception as problem:
                 raise _raised(function, problem, resource, _shown(row, key)) from problem
             # The very copy that it was given, most often: nobody else has it.
-            if (
-                result is not copied
-                or result.keys() != row.keys()
-                or any(row[k] is not result[k] for k in key)
-            ):
-                result = _checked(function, row, result, key, resource)
+            kept = result is copied and result.keys() == row.keys() and place(result) == place(row)
+            changed = copied if kept else _checked(function, row, result, key, resource)
         except RecordError as problem:
             failed.append((row, problem))
         else:
-            pairs.append((row, result))
+            pairs.append((row, changed))
     return pairs, failed
 
 
