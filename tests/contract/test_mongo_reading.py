@@ -18,6 +18,7 @@ from lockstep.domain.errors import DataError, Refused, Unavailable, Unsupported
 from lockstep.domain.progress import Change, KeyRange
 from lockstep.domain.resources import Collection, Mongo
 from lockstep.stores.mongo import MongoStore, codec
+from lockstep.stores.mongo import ranges as planning
 
 DATABASE = Mongo("campus_documents")
 PEOPLE = Collection(DATABASE, "people")
@@ -396,3 +397,94 @@ def test_the_handle_is_a_collection_that_takes_native_uuids(store: MongoStore) -
     assert isinstance(handle.database.client, MongoClient)
     handle.insert_one({"_id": "u", "at": NOON})
     assert handle.find_one({"_id": "u"})["at"] == NOON
+
+
+def test_places_are_passed_by_or_taken_alone(store: MongoStore) -> None:
+    ids: list[Any] = ["a", "b", "c", "d", 5, 6.5]
+    put(store, *({"_id": one, "even": place % 2 == 0} for place, one in enumerate(ids)))
+    left = [store.cursor_of({"_id": one}) for one in ("b", 5, "none")]
+    found: list[Any] = []
+    cursor, last = None, False
+    while not last:
+        page = store.read(PEOPLE, where=None, within=WHOLE, after=cursor, limit=2, excluding=left)
+        found, cursor, last = [*found, *(one["_id"] for one in page.records)], page.cursor, page.last
+    assert {codec.key_text(one) for one in found} == {codec.key_text(one) for one in ("a", "c", "d", 6.5)}
+    assert store.count(PEOPLE, excluding=[*left, left[0]]) == 4
+    assert store.count(PEOPLE, {"even": True}, excluding=left) == 2
+    some = KeyRange(keys=tuple(store.cursor_of({"_id": one}) for one in (5, "none", "c", "b")))
+    for limit in (1, 2, 10):
+        assert every_id(store, some, limit=limit) == [5, "c", "b"]
+    assert every_id(store, some, where={"even": True}, limit=1) == [5, "c"]
+
+
+def test_a_page_goes_on_where_all_its_documents_are_left_out(store: MongoStore) -> None:
+    put(store, *({"_id": f"u{n}"} for n in range(9)))
+    left = [store.cursor_of({"_id": f"u{n}"}) for n in range(8)]
+    page = store.read(PEOPLE, where=None, within=WHOLE, after=None, limit=2, excluding=left)
+    assert ([one["_id"] for one in page.records], page.last) == (["u8"], True)
+
+
+def test_a_page_says_how_many_bytes_its_documents_have(store: MongoStore) -> None:
+    assert store.width(PEOPLE) is None
+    put(store, {"_id": "a", "text": "x" * 1000}, {"_id": "b", "text": "x" * 3000})
+    page = store.read(PEOPLE, where=None, within=WHOLE, after=None, limit=5)
+    assert page.size == sum(len(codec.encode(one)) for one in page.records)
+    assert store.width(PEOPLE) == page.size // 2
+
+
+def skewed(store: MongoStore, count: int) -> None:
+    """Put documents of which nearly all lie in a small part of the space of keys."""
+    put(store, *({"_id": f"m{n:06}" if n % 50 else f"{chr(97 + n // 50 % 26)}{n:06}"} for n in range(count)))
+
+
+@pytest.mark.parametrize("samples", [True, False])
+def test_a_large_collection_is_cut_in_balance(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch, samples: bool
+) -> None:
+    monkeypatch.setattr(planning, "WALKED", 1)
+    samples = samples and store.capabilities.samples
+    store._connection._capabilities = replace(store.capabilities, samples=samples)
+    drawn: list[str] = []
+    real = planning.sample
+    monkeypatch.setattr(planning, "sample", lambda *given: drawn.append("") or real(*given))  # type: ignore[func-returns-value]
+    skewed(store, 6000)
+    ranges = store.plan_ranges(PEOPLE, where=None, shards=4, least=100)
+    assert bool(drawn) is samples
+    sizes = [len(every_id(store, within, limit=3000)) for within in ranges]
+    assert sum(sizes) == 6000
+    assert len(sizes) == 4
+    assert all(abs(size - 1500) <= 300 for size in sizes)
+    assert [one.estimate for one in ranges] == [1500] * 4
+    assert (ranges[0].lower, ranges[-1].upper) == (None, None)
+    assert [one.upper for one in ranges[:-1]] == [one.lower for one in ranges[1:]]
+
+
+def test_few_documents_are_one_range_that_says_how_many(store: MongoStore) -> None:
+    put(store, *({"_id": n} for n in range(10)))
+    assert store.plan_ranges(PEOPLE, where=None, shards=4, least=100) == [KeyRange(estimate=10)]
+
+
+def test_a_sample_that_draws_a_document_twice_cuts_no_empty_range(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "WALKED", 0)
+    put(store, *({"_id": f"u{n}"} for n in range(10)))
+    store._connection._capabilities = replace(store.capabilities, samples=True)
+    monkeypatch.setattr(planning, "sample", lambda *given: ['"u3"'] * 6 + ['"u7"', '"u9"'])
+    ranges = store.plan_ranges(PEOPLE, where=None, shards=4, least=1)
+    assert [(one.lower, one.upper) for one in ranges] == [(None, '"u3"'), ('"u3"', None)]
+    assert sum(one.estimate or 0 for one in ranges) == 10
+
+
+def test_a_server_that_draws_no_samples_is_found_by_asking_it(store: MongoStore, monkeypatch: Any) -> None:
+    from pymongo.collection import Collection as Driver
+    from pymongo.errors import OperationFailure
+
+    from lockstep.stores.mongo import capabilities
+
+    def refuse(self: Any, stages: Any, **more: Any) -> Any:
+        raise OperationFailure("Unrecognized pipeline stage name: '$sample'", 40324)
+
+    assert capabilities._samples(store._connection.db) == store.capabilities.samples
+    monkeypatch.setattr(Driver, "aggregate", refuse)
+    assert capabilities._samples(store._connection.db) is False
