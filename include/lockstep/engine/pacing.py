@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 from lockstep.domain.errors import Held, LockstepError, StaleEpoch
 from lockstep.domain.pacing import Answer, Reading, Signal, worst
@@ -133,7 +134,8 @@ def asked(name: str, signal: Signal) -> Reading:
         return Reading(
             signal=f"signal {name}", verdict="stop", detail=_unread(problem, type(problem).__name__)
         )
-    verdict, detail = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer or "go", "")
+    given: Any = "go" if answer is None else answer
+    verdict, detail = given if isinstance(given, tuple) and len(given) == 2 else (given, "")
     if verdict not in ("go", "slow", "stop"):
         detail = f'it answered {answer!r}; it may answer None, "slow", "stop" or ("stop", reason)'
         verdict = "stop"
