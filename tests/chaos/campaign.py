@@ -80,6 +80,8 @@ class Campaign:
     say: Callable[[str], None]
     #: kills of one round
     each: int = 20
+    #: how much smaller the rounds are than usual
+    smaller: int = 1
     tally: Tally = field(default_factory=Tally)
     #: seconds that batches took, as they were seen from outside
     took: list[float] = field(default_factory=list)
@@ -99,7 +101,7 @@ class Campaign:
             log = PlainLog()
             services = factory_of(world, log, **PER_SHARD)
             driver = Driver(services=services, migrations=world.migrations, log=log)
-            ground, revision, run = ready(world, driver, body, RECORDS[self.store])
+            ground, revision, run = ready(world, driver, body, RECORDS[self.store] // self.smaller)
             before = ground.hash()
             with herd_in(world, folder) as herd:
                 one = _Round(self, driver, herd, ground, revision, run, body)
