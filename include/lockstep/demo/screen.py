@@ -26,6 +26,8 @@ MARKS = {
 PLAIN_WIDTH = 132
 UNITS = ("B", "kB", "MB", "GB", "TB")
 BAR = 40
+#: Nothing that would be worth a line.
+UNKNOWN = Pace(read=0, estimate=None, rate=None, left=None, held=None)
 #: Seconds between two plain lines about the same revision.
 GENTLE = 10.0
 
@@ -101,7 +103,7 @@ class Lines(Follower):
         if time.monotonic() - self.said >= GENTLE:
             self.said = time.monotonic()
             for step in steps:
-                if step.pace is not None:
+                if step.pace is not None and step.pace != UNKNOWN:
                     self.screen.say(f"{MARKS[step.state][0]} {step.revision} {pace_words(step.pace)}")
 
 

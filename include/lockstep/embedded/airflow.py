@@ -128,6 +128,8 @@ def wait_until_up(airflow: Airflow, servers: Servers, needed: Collection[str] = 
 
     Raises ServerFailedError when a component ends, DagsMissingError when DAGs do not come.
     """
+    _wait(airflow, lambda: _answers(airflow))
+    airflow.api.warm(START_LIMIT)
     _wait(airflow, lambda: _healthy(airflow))
     _make_pools(airflow, servers)
     airflow.home.migrated.write_text(json.dumps(_schema(servers)))
@@ -190,6 +192,14 @@ def _wait(airflow: Airflow, ready: Callable[[], bool]) -> None:
         if time.monotonic() > limit:
             raise failure(airflow.child.spec, f"it did not become healthy within {START_LIMIT:.0f} s")
         time.sleep(POLL)
+
+
+def _answers(airflow: Airflow) -> bool:
+    try:
+        airflow.api.health()
+    except httpx.TransportError:
+        return False
+    return True
 
 
 def _healthy(airflow: Airflow) -> bool:

@@ -80,6 +80,14 @@ class AirflowApi:
         """Return what Airflow says about its parts; needs no login."""
         return self._answer("GET", f"{API}/monitor/health", self._http.get(f"{API}/monitor/health"))
 
+    def warm(self, seconds: float) -> None:
+        """Let the server build the API that tasks speak, which it does at the first request and all at once.
+
+        That takes it seconds of processor time, in which it answers nobody: on a busy machine the first task
+        would be given up meanwhile. Needs no login.
+        """
+        self._http.get("/execution/health", timeout=seconds).raise_for_status()
+
     def dags(self) -> dict[str, dict[str, Any]]:
         """Return every DAG by its id."""
         return {one["dag_id"]: one for one in self._pages(f"{API}/dags", "dags")}
