@@ -27,7 +27,7 @@ def run(bench: Bench) -> Part:
         name="bookkeeping",
         title="What bookkeeping takes",
         how=(
-            f"`ops.update_rows` and `ops.transform_rows` over {bench.sizes.rows:,} rows in one shard, at default "
+            f"`ops.update_rows` and `ops.transform_rows` over {rows_of(bench):,} rows in one shard, at default "
             "settings. The time inside every call to the ledger, the lease, the checkpoint and the signals is measured "
             "by wrapping them, and divided by the time of the shard; what other threads do meanwhile is not in it.",
             "The same shard once more with neither checkpoint nor fence, which is no way to run it, shows what those "
@@ -36,6 +36,11 @@ def run(bench: Bench) -> Part:
         measured=tuple(measured),
         comparisons=tuple(comparison for verb in VERBS for comparison in _compared(measured, verb)),
     )
+
+
+def rows_of(bench: Bench) -> int:
+    """Return the rows of a table that is large enough for a share: a million at full size."""
+    return bench.sizes.growing[-2]
 
 
 def counted(verb: str) -> str:
@@ -51,7 +56,7 @@ def without(verb: str) -> str:
 
 
 def lockstep(bench: Bench, verb: str, function: str) -> Done:
-    template = bench.places.fresh_rows(bench.sizes.rows)
+    template = bench.places.fresh_rows(rows_of(bench))
     with ours.opened(bench.places, verb, settings=bench.settings) as one:
         one.pass_backup()
         labels = one.plan(1)

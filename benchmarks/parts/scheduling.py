@@ -17,7 +17,7 @@ from benchmarks.whole import alone
 from campus.tables import YAPPER
 from lockstep.domain.chain import load_chain
 from lockstep.embedded.airflow import Airflow, airflow_running
-from lockstep.embedded.airflow_api import DagRun
+from lockstep.embedded.airflow_api import DagRun, TaskInstance
 
 REVISION = "update_rows"
 #: seconds for one run
@@ -144,8 +144,17 @@ def _one_run(airflow: Airflow, dag_id: str) -> tuple[float, dict[str, Any]]:
     if done.state != "success" or done.started is None or done.ended is None:
         raise RunFailedError(done)
     tasks = [task for task in api.tasks(dag_id, "bench") if task.state == "success"]
-    facts = {"tasks": len(tasks), "shards": sum(task.map_index >= 0 for task in tasks)}
+    facts = {
+        "tasks": len(tasks),
+        "shards": sum(task.map_index >= 0 for task in tasks),
+        "tried_again": sum(task.try_number > 1 for task in tasks),
+        "task_seconds": {f"{task.task_id} {task.label}".strip(): _seconds(task) for task in tasks},
+    }
     return (done.ended - done.started).total_seconds(), facts
+
+
+def _seconds(task: TaskInstance) -> float:
+    return (task.ended - task.started).total_seconds() if task.started and task.ended else 0.0
 
 
 def _measured(

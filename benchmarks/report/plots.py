@@ -58,6 +58,7 @@ def _row(axis: Axes, one: Mapping[str, Any]) -> None:
     if bar is not None:
         axis.axvline(bar, color=INK, linestyle="--", linewidth=1)
     axis.set_yticks([])
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g} {one['unit']}")
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
     axis.spines["bottom"].set_color("#c8ced6")
@@ -83,6 +84,9 @@ def _growth(part: Mapping[str, Any]) -> Figure:
         _line(memory, verb, color, held)
     for axis, label in ((times, "seconds per million rows"), (memory, "most memory held, MB")):
         axis.set_xscale("log")
+        axis.set_xticks(sorted({one["records"] for one in part["measured"]}))
+        axis.minorticks_off()
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.set_ylim(bottom=0)
         axis.set_xlabel("rows of the table", fontsize=9, color=INK)
         axis.set_ylabel(label, fontsize=9, color=INK)
