@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,9 @@ from lockstep.domain.resources import Table
 from lockstep.engine.context import StepContext
 from lockstep.engine.functions import call_rows
 from lockstep.engine.ports import TableReader, TableStore, TableUnit
+
+#: objects that are made before the collector of cycles looks
+COLLECT_AFTER = 50_000
 
 Row = dict[str, Any]
 Pair = tuple[Row, Row]
@@ -66,6 +70,7 @@ class RowsAhead:
     def __enter__(self) -> RowsAhead:
         self._key = self._store.keys_of(self._work.table)
         with ExitStack() as opened:
+            opened.enter_context(_fewer_collections())
             pool = ThreadPoolExecutor(1, thread_name_prefix="lockstep-ahead")
             opened.callback(pool.shutdown, wait=True, cancel_futures=True)
             # Closed first: that cancels what the thread waits for.
@@ -133,6 +138,23 @@ class RowsAhead:
             cursor=unit.cursor_of(self._work.table, pairs[-1][0]),
             last=False,
         )
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Let the collector of cycles look less often: a page is many objects that no cycle holds.
+
+    What was there before is not looked at meanwhile. A function that does make cycles has them collected all
+    the same, after so many objects.
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def refuse(failed: Sequence[tuple[Row, RecordError]], unit: TableUnit, table: Table) -> None:

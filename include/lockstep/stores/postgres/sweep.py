@@ -13,14 +13,19 @@ from lockstep.stores.postgres.ranges import aliased, cursor_of, same_key, within
 from lockstep.stores.postgres.shape import Column, Shape
 from lockstep.stores.postgres.text import Conn, given, listed, run
 
-#: Where the batch ends: the key of its last row, how many rows match, and whether more follow.
+#: Where a full batch ends: the key of its last row, and another row if more follow. Only the key's index is read
+#: where the rows are visible to all.
 END = """
+SELECT {texts} FROM {table} WHERE {bounds} AND {where} ORDER BY {key} OFFSET %(before_last)s LIMIT 2
+"""
+
+#: Where the last batch of a range ends, which is not full, and how many rows match.
+LAST = """
 WITH "_lockstep_next" AS (
     SELECT {key}, row_number() OVER (ORDER BY {key}) AS "_lockstep_n"
-    FROM {table} WHERE {bounds} AND {where} ORDER BY {key} LIMIT %(most)s
+    FROM {table} WHERE {bounds} AND {where} ORDER BY {key} LIMIT %(limit)s
 )
-SELECT (SELECT count(*) FROM "_lockstep_next"), {texts} FROM "_lockstep_next"
-WHERE "_lockstep_n" <= %(limit)s ORDER BY "_lockstep_n" DESC LIMIT 1
+SELECT (SELECT count(*) FROM "_lockstep_next"), {texts} FROM "_lockstep_next" ORDER BY "_lockstep_n" DESC LIMIT 1
 """
 
 #: Update the batch; a bare range costs what one UPDATE of the whole table would, row for row.
@@ -71,13 +76,18 @@ def sweep(
         raise DataError(f"{shape.table}: an update without assignments.", table=shape.table.slug)
     condition, params = within_range(shape, within, after, excluding)
     parts = {"table": shape.sql, "where": given(where), "key": shape.key_list}
-    texts = listed(column.text() for column in shape.key)
-    end = END.format(bounds=condition, texts=texts, **parts)
-    row = run(conn, end, {**params, "most": limit + 1, "limit": limit}).fetchone()
-    if row is None:
-        return Swept(cursor=after, read=0, written=0, last=True)
-    found, *key = row
-    cursor = cursor_of(key)
+    parts |= {"texts": listed(column.text() for column in shape.key)}
+    end = END.format(bounds=condition, **parts)
+    ends = run(conn, end, {**params, "before_last": limit - 1}).fetchall()
+    if ends:
+        found, last, texts = limit, len(ends) == 1, list(ends[0])
+    else:
+        row = run(conn, LAST.format(bounds=condition, **parts), {**params, "limit": limit}).fetchone()
+        if row is None:
+            return Swept(cursor=after, read=0, written=0, last=True)
+        found, *texts = row
+        last = found < limit  # or rows came in between
+    cursor = cursor_of(texts)
     condition, params = within_range(shape, replace(within, upper=cursor), after, excluding)
     parts |= {
         "bounds": condition,
@@ -100,7 +110,7 @@ def sweep(
         written = run(
             conn, statement, {**params, **filing.params("update", shape.table), "image": names}
         ).rowcount
-    return Swept(cursor=cursor, read=min(found, limit), written=written, last=found <= limit)
+    return Swept(cursor=cursor, read=found, written=written, last=last)
 
 
 def _value(expression: str) -> str:
