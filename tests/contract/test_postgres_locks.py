@@ -87,7 +87,7 @@ def test_an_invalid_index_that_a_reader_keeps_from_being_dropped_goes_with_the_n
     room: Room,
 ) -> None:
     with old_snapshot(room, "SELECT count(*) FROM things"):
-        with pytest.raises(LockTimeout):
+        with pytest.raises(LockTimeout, match="'by_name' is left behind INVALID"):
             room.store.run_outside_transaction(BUILD, lock_timeout=0.5)
         # It has read the table, and no index of a table can be dropped under its readers.
         assert index(room) is False

@@ -109,6 +109,14 @@ def drop_unfinished(connector: Connector, statement: str, lock_timeout: float) -
 def _build(conn: Conn, connector: Connector, build: IndexBuild, statement: str, lock_timeout: float) -> None:
     try:
         execute_alone(connector, conn, statement, lock_timeout)
+    except LockTimeout as problem:
+        if _drop_remains(connector, build, lock_timeout):
+            raise
+        raise LockTimeout(
+            f"{problem} Index {build.name!r} is left behind INVALID: a session that has read the table keeps it "
+            "from being dropped. The next attempt, or the undo, drops it.",
+            **problem.fields,
+        ) from problem
     except BaseException:
         _drop_remains(connector, build, lock_timeout)
         raise
@@ -151,16 +159,18 @@ def _is_built(conn: Conn, connector: Connector, build: IndexBuild, lock_timeout:
     return False  # none, or another table's: PostgreSQL will say so
 
 
-def _drop_remains(connector: Connector, build: IndexBuild, lock_timeout: float) -> None:
+def _drop_remains(connector: Connector, build: IndexBuild, lock_timeout: float) -> bool:
     """Drop the invalid index of a build that failed, on a fresh connection: the old one may be broken.
 
-    Where that fails too the error of the build matters more; the next attempt drops it before it builds.
+    False where that fails too: the error of the build matters more, and the next attempt drops it first.
     """
     with suppress(LockstepError), connector.open() as conn, translated(connector.address):
         conn.autocommit = True
         found = _index(conn, build)
         if found is not None and found.ours and not found.valid:
             _drop(conn, connector, found.schema, build.name, lock_timeout)
+        return True
+    return False
 
 
 def _drop(conn: Conn, connector: Connector, schema: str, name: str, lock_timeout: float) -> None:
