@@ -31,11 +31,19 @@ class Connection:
         self.dbname = dbname
         self.translate = Translator(database, uri, dbname)
         self._uri = uri
-        self._lock = threading.Lock()
+        # Threads share the store: what is read ahead is read in another one.
+        self._lock = threading.RLock()
+        self._client: MongoClient[Document] | None = None
         self._capabilities: Capabilities | None = None
 
-    @cached_property
+    @property
     def client(self) -> MongoClient[Document]:
+        with self._lock:
+            if self._client is None:
+                self._client = self._opened()
+            return self._client
+
+    def _opened(self) -> MongoClient[Document]:
         given = self._uri.lower()
         timeouts: dict[str, Any] = {name: ms for name, ms in TIMEOUTS.items() if name.lower() not in given}
         try:
@@ -79,5 +87,5 @@ class Connection:
             return self._capabilities
 
     def close(self) -> None:
-        if "client" in self.__dict__:
-            self.client.close()
+        if self._client is not None:
+            self._client.close()

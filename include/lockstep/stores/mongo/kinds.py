@@ -67,19 +67,24 @@ def _values(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
+#: type of value → its kind, where the type alone says it
+_KINDS: dict[type, str] = {
+    str: "string",
+    bool: "bool",
+    type(None): "null",
+    bytes: "bytes",
+    datetime: "date",
+    ObjectId: "objectId",
+    dict: "dict",
+    list: "list",
+}
+
+
 def _comparable(value: Any) -> str:
-    kind = _kind_of_value(value)
+    kind = _KINDS.get(type(value)) or _kind_of_value(value)
     if kind is not None:
         return kind
-    if value is None:
-        return "null"
-    for types, name in (
-        (bool, "bool"),
-        (str, "string"),
-        (Int64, "int64"),
-        (float, "double"),
-        (bytes, "bytes"),
-    ):
+    for types, name in ((str, "string"), (Int64, "int64"), (float, "double"), (bytes, "bytes")):
         if isinstance(value, types):
             return name
     # A Python int is sent as the shorter of the two that holds it.
@@ -90,7 +95,7 @@ def _comparable(value: Any) -> str:
 
 def comparable(document: Mapping[str, Any], kinds: Collection[str]) -> bool:
     """Whether all values of a document are of these kinds, of those that capabilities.PAIRS names."""
-    return all(_comparable(value) in kinds for name, value in document.items() if name != "_id")
+    return not any(_comparable(value) not in kinds for name, value in document.items() if name != "_id")
 
 
 #: type of value → its kind, where the type says it; None: of no kind that a server was seen to lose
@@ -116,10 +121,12 @@ def _is_kept(value: Any, kept: Collection[type]) -> bool:
     kind = type(value)
     if kind in kept:
         return True
-    if isinstance(value, dict):
-        return all(_is_kept(held, kept) for held in value.values())
-    if kind is list:
-        return all(_is_kept(held, kept) for held in value)
+    if kind is list or isinstance(value, dict):
+        # A plain loop: this runs over every value that is written.
+        for held in value if kind is list else value.values():
+            if type(held) not in kept and not _is_kept(held, kept):
+                return False
+        return True
     return kind is float and math.isfinite(value)
 
 

@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import Any, TypeVar
 
 import boto3
@@ -36,12 +35,20 @@ class Connection:
         self.bucket = bucket
         self.translate = Translator(database, bucket, client_kwargs.get("endpoint_url"))
         self._kwargs = dict(client_kwargs)
-        self._lock = threading.Lock()
+        # Threads share the store: what is read ahead is read in another one.
+        self._lock = threading.RLock()
+        self._client: Any = None
         self._capabilities: Capabilities | None = None
         self.throttle = Throttle(WORKERS)
 
-    @cached_property
+    @property
     def client(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self._opened()
+            return self._client
+
+    def _opened(self) -> Any:
         # Checksums only where they are required: not every S3 server knows the newer ones.
         ours = Config(
             s3={"addressing_style": "path"},
@@ -56,7 +63,10 @@ class Connection:
         given = kwargs.pop("config", None)
         with self.translate("opening it"):
             try:
-                client = boto3.client("s3", config=given.merge(ours) if given else ours, **kwargs)
+                # A session of our own: boto3's default one is not safe to use from several threads.
+                client = boto3.session.Session().client(
+                    "s3", config=given.merge(ours) if given else ours, **kwargs
+                )
             except ValueError:
                 # From None: the driver quotes the address, which may hold a password.
                 raise Refused(
@@ -96,6 +106,6 @@ class Connection:
             return do(one)
 
     def close(self) -> None:
-        if "client" in self.__dict__:
+        if self._client is not None:
             with contextlib.suppress(Exception):
-                self.client.close()
+                self._client.close()
