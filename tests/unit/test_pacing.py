@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
 import pytest
 
-from lockstep.domain.errors import Held, Unavailable
+from lockstep.domain.errors import Held, Refused, Unavailable
 from lockstep.domain.pacing import Limits, Reading, worst
 from lockstep.domain.progress import Fence
 from lockstep.domain.resources import Postgres
@@ -23,6 +23,15 @@ NOON = datetime(2026, 5, 5, 12, 0, tzinfo=timezone.utc)
 AUTH = Postgres("auth")
 STOP = Reading(signal="replication lag", verdict="stop", detail="14 s, allowed 10 s")
 SLOW = Reading(signal="lock waiters", verdict="slow", detail="3, allowed 4")
+RUN = Run(
+    id="r1",
+    revision="0001",
+    direction="upgrade",
+    status=RunStatus.OPEN,
+    caller=Caller(dag_id="d", dag_run_id="dr"),
+    checksum="c",
+    started_at=NOON,
+)
 
 
 @dataclass
@@ -38,12 +47,16 @@ class Scene:
     held: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     asked: int = 0
+    error: str | None = None
     #: time → the readings from then on
     later: dict[float, list[Reading]] = field(default_factory=dict)
 
     def heartbeat(self, run_id: str, epoch: int, seconds: float) -> Standing:
         self.beats.append(self.now)
         return Standing(now=NOON + timedelta(seconds=self.now), pause=self.pause)
+
+    def run(self, run_id: str) -> Run:
+        return replace(RUN, error=self.error)
 
     def hold(self, fence: Fence, reason: str) -> None:
         self.held.append(reason)
@@ -81,17 +94,8 @@ class Scene:
             log=self,
             settings=Settings(**settings),
         )
-        run = Run(
-            id="r1",
-            revision="0001",
-            direction="upgrade",
-            status=RunStatus.OPEN,
-            caller=Caller(dag_id="d", dag_run_id="dr"),
-            checksum="c",
-            started_at=NOON,
-        )
         fence = Fence(run_id="r1", phase=cast(Any, phase), step=1, shard=0, epoch=1)
-        return Pacer(services, run, fence, (AUTH,), clock=lambda: self.now, sleep=self.sleep)
+        return Pacer(services, RUN, fence, (AUTH,), clock=lambda: self.now, sleep=self.sleep)
 
 
 def test_with_nothing_against_it_a_batch_starts_at_once() -> None:
@@ -215,3 +219,12 @@ def test_the_worst_reading_decides() -> None:
     assert worst([go, SLOW, STOP, go]) == STOP
     assert worst([go, SLOW]) == SLOW
     assert worst([]) is None
+
+
+def test_a_shard_does_not_wait_once_the_run_has_failed_elsewhere() -> None:
+    scene = Scene(pause=Pause(by="olga", reason="", at=NOON), error="shard 2: division by zero")
+    with pytest.raises(Refused, match="failed elsewhere: shard 2"):
+        scene.pacer().wait()
+    assert scene.held == []
+    with pytest.raises(Held):
+        scene.pacer(phase="undo").wait()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from lockstep.domain.errors import Held, LockstepError, StaleEpoch
+from lockstep.domain.errors import Held, LockstepError, Refused, StaleEpoch
 from lockstep.domain.pacing import Answer, Reading, Signal, worst
 from lockstep.domain.progress import Fence
 from lockstep.domain.resources import Database
@@ -97,6 +97,13 @@ class Pacer:
         self._sleep(min(took, SLOWEST))
 
     def _held(self, reason: str, seconds: float) -> None:
+        error = self._services.ledger.run(self._run.id).error
+        if error and self._fence.phase == "upgrade":
+            # Its siblings wait for it to stop, so that what was done can be taken back.
+            raise Refused(
+                f"this shard does not wait ({reason}), since the run has failed elsewhere: {error}",
+                run=self._run.id,
+            )
         self._services.log.info(f"the worker is given back: {reason}")
         self._services.ledger.hold(self._fence, reason)
         raise Held(reason, seconds=max(seconds, 1.0))
