@@ -34,13 +34,13 @@ PER_SHARD = {"rows_per_shard": 1000, "documents_per_shard": 500, "objects_per_sh
 PLACES = {
     "rows": ("batch opened", "batch written", "batch committed"),
     "documents": ("batch journaled", "batch written", "batch committed"),
-    "objects": ("object sent", "batch journaled", "batch written", "batch committed"),
+    "objects": ("object begun", "batch journaled", "batch written", "batch committed"),
 }
 #: the same of an undo from the journal
 PLACES_BACK = {
     "rows": PLACES["rows"],
     "documents": ("batch taken back",),
-    "objects": ("object sent", "batch taken back"),
+    "objects": ("object begun", "batch taken back"),
 }
 #: seconds that a batch takes, until some were seen
 GUESS = 0.05

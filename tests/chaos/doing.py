@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from lockstep.engine.atomic import run_atomic
 from lockstep.engine.opening import current_run
 from lockstep.engine.services import Services
 from lockstep.engine.steps import plan_step, run_step_shard
+from lockstep.stores.s3 import applying, connection
 
 _TELLING = threading.Lock()
 
@@ -42,6 +42,10 @@ class Reached:
         self._freeze = freeze
         self._seen = 0
         self._lock = threading.Lock()
+
+    @property
+    def stops(self) -> bool:
+        return self._freeze is not None
 
     def __call__(self, place: str) -> None:
         tell(place)
@@ -90,14 +94,19 @@ def _paths(world: dict[str, Any]) -> dict[str, Any]:
     return {name: Path(world[name]) if world[name] is not None else None for name in ("migrations", "pg_bin")}
 
 
-def _watch_objects(services: Services, revision: Revision, reached: Callable[[str], None]) -> None:
-    """Reach a place before each object that is written, in whatever thread that is."""
+def _watch_objects(services: Services, revision: Revision, reached: Reached) -> None:
+    """Reach a place as each object's turn comes, and another right before it is copied to its key."""
+    really = applying._write
+
+    def begun(*given: Any, **more: Any) -> Any:
+        reached("object begun")
+        return really(*given, **more)
+
+    applying._write = begun
+    if reached.stops:
+        # One at a time: a worker that stops itself is to be at one place, and not at eight.
+        connection.WORKERS = 1
     for database in revision.databases:
         if isinstance(database, Bucket):
             client, _ = services.objects(database).handle()
-            for call in ("CopyObject", "PutObject"):
-                client.meta.events.register(
-                    f"before-call.s3.{call}",
-                    lambda **given: reached("object sent"),
-                    unique_id=f"chaos-{call}",
-                )
+            client.meta.events.register("before-call.s3.CopyObject", lambda **given: reached("object sent"))

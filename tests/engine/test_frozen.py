@@ -39,8 +39,8 @@ PLACES = [
     ("documents by operators", "batch journaled", 2),
     ("documents by a function", "batch written", 3),
     ("objects by a function", "batch journaled", 2),
-    # In the middle of a batch: ten bodies are staged and ten objects written in each.
-    ("objects by a function", "object sent", 34),
+    # In the middle of a batch of ten.
+    ("objects by a function", "object begun", 14),
     ("objects' metadata by a function", "object sent", 15),
 ]
 
@@ -184,7 +184,7 @@ def test_a_worker_frozen_before_its_one_transaction_commits_writes_nothing_when_
         ("rows by SQL", "batch written", 2),
         ("rows by SQL with a reverse", "batch opened", 2),
         ("documents by a function", "batch taken back", 2),
-        ("objects by a function", "object sent", 14),
+        ("objects by a function", "object begun", 14),
     ],
 )
 def test_a_worker_frozen_in_an_undo_writes_nothing_when_it_wakes_up(
@@ -216,7 +216,8 @@ def test_a_worker_frozen_in_an_undo_writes_nothing_when_it_wakes_up(
         ("documents by a function", "batch journaled", 2),
         ("documents by operators", "batch journaled", 2),
         ("objects by a function", "batch journaled", 2),
-        ("objects by a function", "object sent", 34),
+        ("objects by a function", "object begun", 14),
+        ("objects' metadata by a function", "object begun", 17),
     ],
 )
 def test_a_worker_that_sleeps_through_the_undo_of_its_batch_does_not_write_it_again(
