@@ -6,6 +6,8 @@
 #   make bench           speed against references, and docs/performance.md from it: half an hour on a machine
 #                        that does nothing else; SIZE=small, ONLY=a,documents, ROUNDS=5
 #   make test            what CI runs
+#   make kills           kill workers at random, KILLS=100 for each STORE=rows, documents, objects or all;
+#                        SEED=7 makes it the same dice again
 #   make lint            ruff, mypy, import-linter
 #   make clean           remove the data of the demos
 #
@@ -21,7 +23,7 @@ FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 # An active environment must not be taken for the one that is meant here.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX
 
-.PHONY: help demo demo-failure bench test lint pytest clean venv
+.PHONY: help demo demo-failure bench test lint pytest kills clean venv
 
 help:
 	@sed -n 's/^#   \(.*\)/\1/p' Makefile
@@ -40,6 +42,9 @@ test: lint pytest
 # Small things first, the whole system last.
 pytest: $(INSTALLED)
 	$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),tests/unit tests/contract tests/engine tests/dags tests/acceptance)
+
+kills: $(INSTALLED)
+	$(BIN)/python tests/kills.py --kills $(or $(KILLS),100) --seed $(or $(SEED),7) --store $(or $(STORE),all)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
