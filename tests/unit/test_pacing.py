@@ -47,7 +47,7 @@ class Scene:
     held: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     asked: int = 0
-    error: str | None = None
+    broken: str | None = None
     #: time → the readings from then on
     later: dict[float, list[Reading]] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ class Scene:
         return Standing(now=NOON + timedelta(seconds=self.now), pause=self.pause)
 
     def run(self, run_id: str) -> Run:
-        return replace(RUN, error=self.error)
+        return replace(RUN, error=self.broken)
 
     def hold(self, fence: Fence, reason: str) -> None:
         self.held.append(reason)
@@ -222,7 +222,7 @@ def test_the_worst_reading_decides() -> None:
 
 
 def test_a_shard_does_not_wait_once_the_run_has_failed_elsewhere() -> None:
-    scene = Scene(pause=Pause(by="olga", reason="", at=NOON), error="shard 2: division by zero")
+    scene = Scene(pause=Pause(by="olga", reason="", at=NOON), broken="shard 2: division by zero")
     with pytest.raises(Refused, match="failed elsewhere: shard 2"):
         scene.pacer().wait()
     assert scene.held == []
