@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from driver import Driver, PlainLog
+from driver import Bomb, Crash, Driver, PlainLog
 from revisions import write
 from world import World, factory_of
 
@@ -18,7 +18,7 @@ from lockstep.domain.pacing import Signal
 from lockstep.domain.resources import Database, Mongo
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run, ShardState
-from lockstep.engine import pacing
+from lockstep.engine import pacing, undo
 from lockstep.engine.services import Services, Store
 from lockstep.engine.steps import run_step_shard
 from lockstep.engine.undo import verify_restored, way_down
@@ -246,3 +246,28 @@ def test_a_run_that_waits_is_not_taken_over_however_long_it_waits(world: World, 
     driver.living = {run.caller.dag_run_id}
     with pytest.raises(Refused, match="It is paused by olga"):
         driver.open("0001")
+
+
+def test_a_run_that_compares_for_long_what_its_undo_left_is_not_taken_over(
+    world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, revision, run = start(world, driver, "rows by SQL")
+    services = driver.services(Bomb("batch committed", 2))
+    services = replace(services, settings=replace(services.settings, lease_seconds=0.3))
+    with pytest.raises(Crash):
+        work(services, revision, run)
+    services = replace(services, reached=lambda place: None)
+    assert way_down(services, revision, run) == "undo"
+    run_step_shard(services, revision, run, "undo", 1, 0, holder="test")
+    really = undo.fingerprints
+    silent: list[bool] = []
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(1.0)
+        silent.append(services.ledger.silent(run.id))
+        return really(*given)
+
+    monkeypatch.setattr(undo, "fingerprints", slowly)
+    verify_restored(services, revision, run)
+    assert shard(services, run).state == "running"  # the shard that failed will never be done
+    assert silent == [False]

@@ -11,6 +11,7 @@ from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
 from lockstep.engine.backup import fingerprints, touched_in
 from lockstep.engine.guard import guarded
+from lockstep.engine.lease import kept
 from lockstep.engine.services import Services
 from lockstep.engine.steps import settle
 
@@ -60,7 +61,9 @@ def verify_restored(services: Services, revision: Revision, run: Run) -> dict[st
     phase: Literal["undo", "downgrade"] = "downgrade" if run.direction == "downgrade" else "undo"
     settle(services, revision, run, phase, {})
     reference = run.source_run if phase == "downgrade" else run.id
-    differing = _compare(services, revision, reference) if reference else {}
+    # A shard that failed is never done: without the lease, comparing large resources would look like silence.
+    with kept(services, run):
+        differing = _compare(services, revision, reference) if reference else {}
     for resource, how in differing.items():
         services.log.info(f"{resource}: {how}" if how else f"{resource}: as it was before the upgrade")
     wrong = {resource: how for resource, how in differing.items() if how}
