@@ -72,9 +72,7 @@ class DocumentStore(Protocol):
     def apply(self, collection: Collection, changes: Sequence[Change]) -> Applied:
         """Write each change whose record still is its `before` (absent for None); idempotent."""
 
-    def update(
-        self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]
-    ) -> Applied:
+    def update(self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]) -> Applied:
         """Apply update operators to each document that still is its before-image; say how many were."""
 
     def pack(self, changes: Sequence[Change]) -> bytes:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from lockstep.domain.exchange import BackupPart, Swept, TakenBack
 from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
-from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Everything, Table
 
 
@@ -110,9 +109,6 @@ class TableUnit(Protocol):
     def cursor_of(self, table: Table, row: Mapping[str, Any]) -> Cursor:
         """Return a row's place in the key order, as a page's cursor gives it."""
 
-    def quarantine(self, records: Sequence[Quarantined]) -> None:
-        """List records that this step leaves as they are; committed with the batch that passes them by."""
-
     def fingerprint(self, table: Table) -> Fingerprint:
         """Fingerprint a table as this transaction sees it."""
 
@@ -138,7 +134,10 @@ class TableReader(Protocol):
         """Read the next rows in key order as dicts, with the stamp of each."""
 
     def pack(
-        self, table: Table, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], stamps: Sequence[str]
+        self,
+        table: Table,
+        pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+        stamps: Sequence[str],
     ) -> Any:
         """Make pairs (row as read, row as it should be) ready for `write_packed`; what is wrong is raised there."""
 
@@ -189,11 +188,6 @@ class TableStore(Protocol):
 
     def width(self, table: Table) -> int | None:
         """Return about how many bytes a row takes, from statistics or size; None for an empty table."""
-
-    def quarantined(
-        self, run_id: str, phase: str, step: int | None = None
-    ) -> list[tuple[int, int, Quarantined]]:
-        """Return what the units of a run listed, as (step, shard, record)."""
 
     def pressure(self, limits: Limits) -> list[Reading]:
         """Read the server's signals; one that this role may not read says stop, and how to grant it."""

@@ -10,14 +10,11 @@ not stop another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from lockstep.domain.errors import StaleEpoch
 from lockstep.domain.progress import Fence, Progress
-from lockstep.domain.quarantine import Quarantined
 from lockstep.stores.postgres.text import Conn, run
-from lockstep.stores.postgres.values import storable
 
 #: Whoever works for a run holds this, shared, until its transaction ends.
 SHARE_RUN = "SELECT pg_advisory_xact_lock_shared(hashtextextended('lockstep run ' || %(run_id)s, 0))"
@@ -86,22 +83,6 @@ SELECT step, shard, cursor, batches, read, written, inserted, quarantined, done
 FROM lockstep_state.checkpoints WHERE run_id = %(run_id)s AND phase = %(phase)s
 """
 
-#: List a record that is left as it is; listed before, it stays once, with the latest reason.
-QUARANTINE = """
-INSERT INTO lockstep_state.quarantine AS q (run_id, phase, step, shard, key, shown, error)
-SELECT %(run_id)s, %(phase)s, %(step)s, %(shard)s, r.key, r.shown, r.error
-FROM unnest(%(keys)s::text[], %(showns)s::text[], %(errors)s::text[]) AS r (key, shown, error)
-ON CONFLICT (run_id, phase, step, shard, key) DO UPDATE
-SET shown = excluded.shown, error = excluded.error, at = now()
-"""
-
-#: What the units of a run listed.
-QUARANTINED = """
-SELECT step, shard, key, shown, error FROM lockstep_state.quarantine
-WHERE run_id = %(run_id)s AND phase = %(phase)s AND (%(step)s::integer IS NULL OR step = %(step)s)
-ORDER BY step, shard, at, key
-"""
-
 
 def claim(conn: Conn, fence: Fence) -> Progress:
     """Take over (or make) a checkpoint; StaleEpoch if a later epoch has it."""
@@ -149,29 +130,6 @@ def progress_of(conn: Conn, run_id: str, phase: str) -> dict[tuple[int, int], Pr
     """Return what the checkpoints of a run say, by (step, shard)."""
     rows = run(conn, PROGRESS, {"run_id": run_id, "phase": phase})
     return {(step, shard): _progress(*rest) for step, shard, *rest in rows}
-
-
-def quarantine(conn: Conn, fence: Fence, records: Sequence[Quarantined]) -> None:
-    """List records that the fence's step leaves as they are, each once."""
-    # A statement must not touch a row twice: of two records of one key the later tells why.
-    once = {record.key: record for record in records}
-    if not once:
-        return
-    params = {
-        "keys": list(once),
-        "showns": [storable(record.shown) for record in once.values()],
-        "errors": [storable(record.error) for record in once.values()],
-    }
-    run(conn, QUARANTINE, {**_params(fence), **params})
-
-
-def quarantined(conn: Conn, run_id: str, phase: str, step: int | None) -> list[tuple[int, int, Quarantined]]:
-    """Return what the units of a run listed, as (step, shard, record)."""
-    rows = run(conn, QUARANTINED, {"run_id": run_id, "phase": phase, "step": step})
-    return [
-        (step, shard, Quarantined(key=key, shown=shown, error=error))
-        for step, shard, key, shown, error in rows
-    ]
 
 
 def run_mark(run_id: str) -> str:

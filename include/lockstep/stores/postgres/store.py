@@ -12,7 +12,6 @@ from psycopg.conninfo import make_conninfo
 from lockstep.domain.exchange import BackupPart
 from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
-from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Everything, Postgres, Table
 from lockstep.stores.postgres import checkpoints, dump, outside, plan, read, signals
 from lockstep.stores.postgres.connect import Connector
@@ -133,12 +132,6 @@ class PostgresStore:
     def progress(self, run_id: str, phase: str) -> dict[tuple[int, int], Progress]:
         with self._own() as conn:
             return checkpoints.progress_of(conn, run_id, phase)
-
-    def quarantined(
-        self, run_id: str, phase: str, step: int | None = None
-    ) -> list[tuple[int, int, Quarantined]]:
-        with self._own() as conn:
-            return checkpoints.quarantined(conn, run_id, phase, step)
 
     def fence_off(self, run_id: str, epoch: int) -> None:
         def attempt(lock_timeout: float) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from lockstep.domain.exchange import Swept, TakenBack
 from lockstep.domain.locking import Locks, locks_of
 from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
-from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Postgres, Table
 from lockstep.stores.postgres import checkpoints, insert, park, ranges, read, rewrite, sweep, take_back, write
 from lockstep.stores.postgres.connect import ROW_TIMEOUT, Connector
@@ -167,10 +165,6 @@ class PostgresUnit:
     def cursor_of(self, table: Table, row: Row) -> Cursor:
         with self._translated():
             return ranges.cursor_of_row(self._conn, keyed(self._conn, table), row)
-
-    def quarantine(self, records: Sequence[Quarantined]) -> None:
-        with self._translated():
-            checkpoints.quarantine(self._conn, replace(self._fence, step=self.step), records)
 
     def fingerprint(self, table: Table) -> Fingerprint:
         with self._translated():

@@ -54,11 +54,6 @@ def key_text(shape: Shape, row: Mapping[str, Any]) -> str:
     return ", ".join(str(row.get(column.name)) for column in shape.key)
 
 
-def storable(text: str) -> str:
-    """Return text as a text column can hold it."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
-
-
 def fault(shape: Shape, row: Mapping[str, Any], problem: str, fix: str) -> RecordError:
     """Return the error that names the record."""
     return RecordError(resource=str(shape.table), key=key_text(shape, row), problem=problem, fix=fix)
