@@ -39,6 +39,8 @@ class StepContext:
     limit: int = 1
     #: records of the whole step, about; None where nobody counted or sampled
     expected: int | None = None
+    #: shards of the step that are not done yet, this one counted
+    beside: int = 1
     #: records that this shard left as they are
     quarantined: int = 0
     _pacer: Pacer | None = field(default=None, init=False)

@@ -113,6 +113,7 @@ def run_step_shard(
         ),
         excluding=passed_by(services, run, phase, step, operation),
         expected=_expected(states.values()),
+        beside=sum(state.state != "done" for state in states.values()),
     )
     if phase == "upgrade":
         context.quarantined = sum(one.shard == shard for one in left_by(services, run.id, step))

@@ -7,7 +7,7 @@ from lockstep.domain.resources import Table
 from lockstep.engine.context import StepContext
 from lockstep.engine.ports import TableStore
 
-#: vacuum after this share of the table was written, and not before so many rows
+#: vacuum after this share of the table was written by all its shards together, and not before so many rows
 SHARE = 0.05
 LEAST = 50_000
 
@@ -19,7 +19,8 @@ class Vacuuming:
         self._context = context
         self._store = store
         self._table = table if context.settings.vacuum else None
-        self._every = max(LEAST, round((context.expected or 0) * SHARE))
+        # Its part of that: of those that come at the same time one vacuums, and the others pass it by.
+        self._every = max(LEAST, round((context.expected or 0) * SHARE)) // max(1, context.beside)
         #: rows written in total when it was vacuumed last
         self._written = 0
 
