@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from lockstep.domain.errors import ConflictError, DataError
 from lockstep.domain.exchange import Applied
 from lockstep.domain.progress import KeyRange
 from lockstep.domain.resources import Bucket, Prefix
-from lockstep.stores.s3 import S3Store, copying
+from lockstep.stores.s3 import S3Store, capabilities, copying
 
 DATABASE = Bucket("campus_objects")
 UPLOADS = Prefix(DATABASE, "uploads/")
@@ -25,13 +27,15 @@ class Killed(BaseException):
     """The worker ends here."""
 
 
-@pytest.fixture
-def store(servers: Any) -> Iterator[S3Store]:
-    """Return a store over a bucket of its own."""
+@pytest.fixture(params=["deleted together", "deleted one by one"])
+def store(servers: Any, request: pytest.FixtureRequest) -> Iterator[S3Store]:
+    """Return a store over a bucket of its own; sources go in either way."""
     bucket = f"test-{uuid.uuid4().hex}"
     made = S3Store(DATABASE, servers.s3_client_kwargs(), bucket)
     client, _ = made.handle()
     client.create_bucket(Bucket=bucket)
+    together = made.capabilities.deletes_many and request.param == "deleted together"
+    made._connection._capabilities = replace(made.capabilities, deletes_many=together)
     yield made
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for item in page.get("Contents", ()):
@@ -100,10 +104,13 @@ def test_a_move_killed_anywhere_is_finished_or_taken_back(store: S3Store, operat
     changes = store.stage_moves([to_media(key) for key in KEYS])
     client, _ = store.handle()
     seen: list[str] = []
+    # One request deletes all, or each has its own; the second one is killed where there are several.
+    together = store.capabilities.deletes_many and operation == "DeleteObject"
+    operation = "DeleteObjects" if together else operation
 
     def kill(**_: Any) -> None:
         seen.append(operation)
-        if len(seen) > 1:
+        if len(seen) > 1 or together:
             raise Killed
 
     client.meta.events.register(f"{when}.s3.{operation}", kill)
@@ -129,10 +136,12 @@ def test_an_undo_after_a_kill_between_copy_and_delete_leaves_no_copy(store: S3St
     def kill(**_: Any) -> None:
         raise Killed
 
-    client.meta.events.register("before-call.s3.DeleteObject", kill)
+    for name in ("DeleteObject", "DeleteObjects"):
+        client.meta.events.register(f"before-call.s3.{name}", kill)
     with pytest.raises(Killed):
         store.apply(changes)
-    client.meta.events.unregister("before-call.s3.DeleteObject", kill)
+    for name in ("DeleteObject", "DeleteObjects"):
+        client.meta.events.unregister(f"before-call.s3.{name}", kill)
     assert store.exists("media/a b.png")
     assert store.apply(store.swap(changes)) == Applied(written=1)
     assert keys(store, MEDIA) == []
@@ -186,6 +195,48 @@ def test_the_longest_key_is_parked_under_a_shorter_one_and_comes_home(store: S3S
     assert store.fingerprint(UPLOADS) == held
     with pytest.raises(DataError, match="1 to 1024 bytes"):
         store.stage_moves([(KEYS[3], "media/much/deeper/" + KEYS[3])])
+
+
+def test_sources_are_deleted_by_one_request_where_the_server_takes_it(store: S3Store) -> None:
+    fill(store)
+    changes = store.stage_moves([to_media(key) for key in KEYS])
+    sent: list[str] = []
+    client, _ = store.handle()
+    client.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
+    assert store.apply(changes) == Applied(written=4)
+    deletes = [name for name in sent if name.startswith("Delete")]
+    assert deletes == (["DeleteObjects"] if store.capabilities.deletes_many else ["DeleteObject"] * 4)
+
+
+def test_a_source_that_the_server_does_not_delete_is_named(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    store._connection._capabilities = replace(store.capabilities, deletes_many=True)
+    changes = store.stage_moves([to_media(key) for key in KEYS])
+    client, _ = store.handle()
+    refused = {"Errors": [{"Key": KEYS[1], "Code": "AccessDenied", "Message": "no"}]}
+    monkeypatch.setattr(client, "delete_objects", lambda **_: refused)
+    with pytest.raises(DataError, match=re.escape(f"has not deleted object {KEYS[1]!r}") + ".*AccessDenied"):
+        store.apply(changes)
+    monkeypatch.undo()
+    assert store.apply(changes) == Applied(written=4)
+
+
+def test_whether_a_server_deletes_several_at_once_is_found_by_asking_it(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.exceptions import ClientError
+
+    client, bucket = store.handle()
+    assert capabilities._deletes_many(client, bucket, ("a", "b"))
+
+    def refuse(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "MissingContentMD5"}}, "DeleteObjects")
+
+    monkeypatch.setattr(client, "delete_objects", refuse)
+    assert not capabilities._deletes_many(client, bucket, ("a", "b"))
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
 def test_objects_too_large_for_one_copy_go_in_parts(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from enum import Enum
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 
 from botocore.exceptions import ClientError
 
@@ -14,20 +13,19 @@ from lockstep.domain.progress import Change
 from lockstep.domain.quarantine import Quarantined
 from lockstep.stores.s3.connection import Connection
 from lockstep.stores.s3.copying import copy, put
-from lockstep.stores.s3.errors import FAILED_CONDITION, MISSING, NOT_TAKEN, code_of
+from lockstep.stores.s3.errors import FAILED_CONDITION, NOT_TAKEN, code_of
+from lockstep.stores.s3.guarding import Outcome, delete, guards
+from lockstep.stores.s3.moving import MOVED_AT_ONCE, delete_moved, is_move, move
 from lockstep.stores.s3.reading import cursor_of
-from lockstep.stores.s3.state import State, body_digest, is_still, look, same_description
-
-
-class Outcome(Enum):
-    WRITTEN = "written"
-    ALREADY = "already"
-    CONFLICT = "conflict"
+from lockstep.stores.s3.state import State, look, matches
 
 
 def apply(connection: Connection, changes: Sequence[Change], may_write: Callable[[], None]) -> Applied:
     """Write the changes; writing them again changes nothing. `may_write` is called before each, and may raise."""
-    outcomes = list(connection.each(lambda change: _apply(connection, change, may_write), changes))
+    outcomes: list[Outcome | Quarantined] = []
+    for part, moves in _parts(changes):
+        done = list(connection.each(lambda change: _apply(connection, change, may_write), part))
+        outcomes += delete_moved(connection, part, done, may_write) if moves else done
     return Applied(
         written=outcomes.count(Outcome.WRITTEN),
         already=outcomes.count(Outcome.ALREADY),
@@ -38,6 +36,14 @@ def apply(connection: Connection, changes: Sequence[Change], may_write: Callable
         ),
         refused=tuple(outcome for outcome in outcomes if isinstance(outcome, Quarantined)),
     )
+
+
+def _parts(changes: Sequence[Change]) -> Iterator[tuple[Sequence[Change], bool]]:
+    """Yield the changes, and whether they are moves, which come a few at a time: their sources wait for the rest."""
+    for moves, found in itertools.groupby(changes, is_move):
+        part = list(found)
+        size = MOVED_AT_ONCE if moves else len(part)
+        yield from ((part[start : start + size], moves) for start in range(0, len(part), size))
 
 
 def _apply(connection: Connection, change: Change, may_write: Callable[[], None]) -> Outcome | Quarantined:
@@ -52,13 +58,13 @@ def _apply(connection: Connection, change: Change, may_write: Callable[[], None]
 
 def _is_untouched(connection: Connection, change: Change) -> bool:
     with connection.translate(f"looking at object {change.key!r}"):
-        return _matches(connection, change.key, change.before, look(connection, change.key))
+        return matches(connection, change.key, change.before, look(connection, change.key))
 
 
 def _applied(connection: Connection, change: Change, may_write: Callable[[], None]) -> Outcome:
     with connection.translate(f"writing object {change.key!r}"):
-        if change.before is not None and "at" in change.before:
-            return _move(connection, change.before, change.after, may_write)
+        if is_move(change):
+            return move(connection, change.before, change.after, may_write)
         return _write(connection, change.key, change.before, change.after, may_write)
 
 
@@ -70,15 +76,15 @@ def _write(
     may_write: Callable[[], None],
 ) -> Outcome:
     now = look(connection, key)
-    if _matches(connection, key, after, now):
+    if matches(connection, key, after, now):
         return Outcome.ALREADY
-    if not _matches(connection, key, before, now):
+    if not matches(connection, key, before, now):
         return Outcome.CONFLICT
     # An object that an undo has brought back is its before-image again: only the lease tells that apart.
     may_write()
     try:
         if after is None:
-            _delete(connection, key, now)
+            delete(connection, key, now)
         else:
             # Where the server does not guard, the lease keeps our own writers out of this gap.
             _give(connection, key, now, after)
@@ -86,66 +92,13 @@ def _write(
         if code_of(problem) not in FAILED_CONDITION:
             raise
         now = look(connection, key)
-        return Outcome.ALREADY if _matches(connection, key, after, now) else Outcome.CONFLICT
+        return Outcome.ALREADY if matches(connection, key, after, now) else Outcome.CONFLICT
     return Outcome.WRITTEN
-
-
-def _matches(connection: Connection, key: str, state: State | None, now: State | None) -> bool:
-    if state is None or now is None:
-        return state is now
-    return is_still(connection, key, state, now)
 
 
 def _give(connection: Connection, key: str, now: State | None, after: State) -> None:
     if "inline" not in after:
-        copy(connection, after["body"] or key, key, after, **_guards(connection, now))
+        copy(connection, after["body"] or key, key, after, **guards(connection, now))
         return
-    guards = {"IfNoneMatch": "*"} if now is None else {"IfMatch": now["etag"]}
-    put(connection, key, after, **(guards if connection.capabilities.guards_puts else {}))
-
-
-def _guards(connection: Connection, now: State | None) -> dict[str, Any]:
-    able = connection.capabilities
-    if now is None:
-        return {"IfNoneMatch": "*"} if able.guards_creates else {}
-    return {"IfMatch": now["etag"]} if able.guards_overwrites else {}
-
-
-def _delete(connection: Connection, key: str, now: State | None) -> None:
-    guarded = connection.capabilities.guards_deletes and now is not None
-    condition = {"IfMatch": now["etag"]} if guarded and now is not None else {}
-    connection.client.delete_object(Bucket=connection.bucket, Key=key, **condition)
-
-
-def _move(connection: Connection, before: State, after: State, may_write: Callable[[], None]) -> Outcome:
-    """Copy, look at the copy, and only then delete the source; cut off anywhere, it can be done again."""
-    source, target = before["at"], after["at"]
-    here, there = look(connection, source), look(connection, target)
-    if here is None:
-        return Outcome.ALREADY if there and is_still(connection, target, after, there) else Outcome.CONFLICT
-    if not is_still(connection, source, before, here):
-        return Outcome.CONFLICT
-    may_write()
-    if there is None:
-        try:
-            copy(connection, source, target, after, **_guards(connection, None))
-        except ClientError as problem:
-            if code_of(problem) not in FAILED_CONDITION | MISSING:
-                raise
-        there = look(connection, target)
-    if there is None or not _same_object(connection, source, here, target, there):
-        return Outcome.CONFLICT
-    may_write()
-    _delete(connection, source, here)
-    return Outcome.WRITTEN
-
-
-def _same_object(connection: Connection, source: str, here: State, target: str, there: State) -> bool:
-    """Whether the copy is the source in every byte; where ETags cannot tell, the bodies are read."""
-    if here["size"] != there["size"] or not same_description(here, there):
-        return False
-    if here["etag"] == there["etag"]:
-        return True
-    if not (here["opaque"] or there["opaque"]):
-        return False
-    return body_digest(connection, source) == body_digest(connection, target)
+    condition = {"IfNoneMatch": "*"} if now is None else {"IfMatch": now["etag"]}
+    put(connection, key, after, **(condition if connection.capabilities.guards_puts else {}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,8 @@ class Capabilities:
     guards_puts: bool
     #: refuses to delete an object that has changed (If-Match)
     guards_deletes: bool
+    #: deletes several objects by one request, and has no condition that it would need one each for
+    deletes_many: bool
     #: keeps tags
     tags: bool
     #: says with an object how many tags it has, so that most need no question of their own
@@ -55,6 +57,7 @@ def probe(client: Any, bucket: str) -> Capabilities:
     try:
         client.copy_object(Bucket=bucket, Key=other, CopySource=source)
         tags = _keeps_tags(client, bucket, key)
+        guards_deletes = _refuses(lambda: client.delete_object(Bucket=bucket, Key=other, IfMatch=OTHER_ETAG))
         return Capabilities(
             guards_creates=_refuses(
                 lambda: client.copy_object(Bucket=bucket, Key=other, CopySource=source, IfNoneMatch="*")
@@ -68,9 +71,8 @@ def probe(client: Any, bucket: str) -> Capabilities:
             and _refuses(
                 lambda: client.put_object(Bucket=bucket, Key=other, Body=b"probe", IfMatch=OTHER_ETAG)
             ),
-            guards_deletes=_refuses(
-                lambda: client.delete_object(Bucket=bucket, Key=other, IfMatch=OTHER_ETAG)
-            ),
+            guards_deletes=guards_deletes,
+            deletes_many=not guards_deletes and _deletes_many(client, bucket, (f"{key}.1", f"{key}.2")),
             tags=tags,
             counts_tags=tags and _tag_count(client.head_object(Bucket=bucket, Key=key)) == "1",
         )
@@ -78,6 +80,23 @@ def probe(client: Any, bucket: str) -> Capabilities:
         for one in (key, other):
             with contextlib.suppress(ClientError):
                 client.delete_object(Bucket=bucket, Key=one)
+
+
+def _deletes_many(client: Any, bucket: str, keys: Sequence[str]) -> bool:
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=b"probe")
+    try:
+        answer = client.delete_objects(
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        )
+    except ClientError:
+        # Some servers want another checksum of the list than clients send.
+        answer = {"Errors": keys}
+    if not answer.get("Errors"):
+        return True
+    for key in keys:
+        client.delete_object(Bucket=bucket, Key=key)
+    return False
 
 
 OTHER_ETAG = '"00000000000000000000000000000000"'

@@ -282,6 +282,16 @@ def fingerprint(connection: Connection, prefix: Prefix) -> Fingerprint:
     )
 
 
+def fingerprint_of_keys(connection: Connection, prefix: Prefix) -> Fingerprint:
+    """List every object and read none."""
+    total = names = 0
+    with connection.translate(f"listing {prefix}"):
+        for page in key_pages(connection, prefix.name):
+            total += len(page)
+            names += sum(_digest(key.encode()) for key in page)
+    return Fingerprint(present=True, count=total, keys=f"{names % MODULUS:032x}")
+
+
 def _content(connection: Connection, key: str) -> int | None:
     try:
         answer = connection.client.get_object(Bucket=connection.bucket, Key=key)

@@ -29,29 +29,38 @@ Pair = tuple[Seen | StoredObject | None, StoredObject | None]
 def stage(connection: Connection, area: str, objects: Sequence[Pair]) -> list[Change]:
     """Return changes that hold the bodies before and after, or name them where they are large and kept aside."""
     with connection.translate(f"staging below {JOURNAL}{area}/"):
-        return _all(connection, lambda pair: _stage(connection, area, *pair), objects)
+        return _all(connection, lambda pair: _stage(connection, area, *pair), objects, _key_of)
 
 
 def _all(
-    connection: Connection, do: Callable[[Any], Change], pairs: Sequence[tuple[Any, Any]]
+    connection: Connection,
+    do: Callable[[Any], Change],
+    given: Sequence[tuple[Any, Any]],
+    key_of: Callable[[tuple[Any, Any]], str | None],
 ) -> list[Change]:
-    """Make a change of each pair; BadRecords names all of which none can be made."""
+    """Make a change of each; BadRecords names all of which none can be made."""
 
-    def attempt(pair: tuple[Any, Any]) -> Change | Quarantined:
+    def attempt(one: tuple[Any, Any]) -> Change | Quarantined:
         try:
-            return do(pair)
+            return do(one)
         except DataError as problem:
-            one = next((one for one in pair if one is not None), None)
-            if one is None:
+            key = key_of(one)
+            if key is None:
                 raise
-            key = one.what.key if isinstance(one, Seen) else one.key
             return Quarantined(key=cursor_of(key), shown=repr(key), error=problem.message)
 
-    made = list(connection.each(attempt, pairs))
+    made = list(connection.each(attempt, given))
     bad = tuple(one for one in made if isinstance(one, Quarantined))
     if bad:
         raise BadRecords(resource=connection.translate.where, records=bad)
     return [one for one in made if isinstance(one, Change)]
+
+
+def _key_of(pair: tuple[Any, Any]) -> str | None:
+    one = next((one for one in pair if one is not None), None)
+    if one is None:
+        return None
+    return str(one.what.key if isinstance(one, Seen) else one.key)
 
 
 def _stage(
@@ -158,7 +167,7 @@ def stage_metadata(
 ) -> list[Change]:
     """Return changes of descriptions; no body is read, and none is kept."""
     with connection.translate("looking at objects"):
-        return _all(connection, lambda pair: _stage_metadata(connection, *pair), pairs)
+        return _all(connection, lambda pair: _stage_metadata(connection, *pair), pairs, _key_of)
 
 
 def _stage_metadata(connection: Connection, seen: Seen | ObjectInfo, after: ObjectInfo) -> Change:
@@ -192,23 +201,27 @@ def _as_described(connection: Connection, before: ObjectInfo) -> State:
 def stage_moves(connection: Connection, moves: Sequence[tuple[str, str]]) -> list[Change]:
     """Return changes that move objects: a state and where it is, before and after.
 
-    DataError, before anything moves, where two would land on one key or one on a key that is taken. A source
+    BadRecords, before anything moves, where two would land on one key or one on a key that is taken. A source
     that is gone while its target is there was moved already.
     """
     targets: dict[str, str] = {}
-    shortened = [(source, shorten(target)) for source, target in moves]
-    for source, target in shortened:
+    for source, target in moves:
+        targets.setdefault(shorten(target), source)
+
+    def stage(move: tuple[str, str]) -> Change:
+        source, target = move[0], shorten(move[1])
         require_key(target)
-        if target in targets and targets[target] != source:
+        if targets[target] != source:
             raise DataError(
                 f"objects {targets[target]!r} and {source!r} would both become {target!r}. "
                 "Give rename= a function that keeps them apart.",
                 keys=(targets[target], source),
                 target=target,
             )
-        targets[target] = source
+        return _stage_move(connection, source, target)
+
     with connection.translate("looking at objects to move"):
-        return list(connection.each(lambda move: _stage_move(connection, *move), shortened))
+        return _all(connection, stage, moves, lambda move: str(move[0]))
 
 
 def _stage_move(connection: Connection, source: str, target: str) -> Change:

@@ -125,6 +125,13 @@ def is_still(connection: Connection, key: str, state: State, now: State) -> bool
     return bool(state["opaque"] or now["opaque"])
 
 
+def matches(connection: Connection, key: str, state: State | None, now: State | None) -> bool:
+    """The same, where either may be nothing."""
+    if state is None or now is None:
+        return state is now
+    return is_still(connection, key, state, now)
+
+
 def body_digest(connection: Connection, key: str) -> str:
     """Return the SHA-256 of a body, in bounded memory."""
     digest = hashlib.sha256()

@@ -102,7 +102,9 @@ class S3Store:
         with self._connection.translate(f"looking for object {key!r}"):
             return look(self._connection, key) is not None
 
-    def fingerprint(self, prefix: Prefix) -> Fingerprint:
+    def fingerprint(self, prefix: Prefix, *, keys_only: bool = False) -> Fingerprint:
+        if keys_only:
+            return reading.fingerprint_of_keys(self._connection, prefix)
         return reading.fingerprint(self._connection, prefix)
 
     def count(self, prefix: Prefix, suffix: str = "", *, excluding: Sequence[Cursor] = ()) -> int:
