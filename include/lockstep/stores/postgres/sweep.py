@@ -9,7 +9,7 @@ from lockstep.domain.errors import DataError
 from lockstep.domain.exchange import Swept
 from lockstep.domain.progress import Cursor, KeyRange
 from lockstep.stores.postgres.journal import FILE_ROWS, Filing, image, key_image, returns_old
-from lockstep.stores.postgres.ranges import aliased, cursor_of, same_key, within_range
+from lockstep.stores.postgres.ranges import alias_of, aliased, cursor_of, same_key, within_range
 from lockstep.stores.postgres.shape import Column, Shape
 from lockstep.stores.postgres.text import Conn, given, listed, run
 
@@ -76,7 +76,9 @@ def sweep(
         raise DataError(f"{shape.table}: an update without assignments.", table=shape.table.slug)
     condition, params = within_range(shape, within, after, excluding)
     parts = {"table": shape.sql, "where": given(where), "key": shape.key_list}
-    parts |= {"texts": listed(column.text() for column in shape.key)}
+    # Under names of their own: "id"::text would be called "id", and ORDER BY "id" would mean the text.
+    texts_of_key = (f"{column.text()} AS {alias_of(place)}" for place, column in enumerate(shape.key))
+    parts |= {"texts": listed(texts_of_key)}
     end = END.format(bounds=condition, **parts)
     ends = run(conn, end, {**params, "before_last": limit - 1}).fetchall()
     if ends:
