@@ -15,7 +15,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient
 
 from lockstep.domain.errors import DataError, Refused, Unavailable, Unsupported
-from lockstep.domain.progress import Change, KeyRange
+from lockstep.domain.progress import Change, Fingerprint, KeyRange
 from lockstep.domain.resources import Collection, Mongo
 from lockstep.stores.mongo import MongoStore, codec
 from lockstep.stores.mongo import ranges as planning
@@ -488,3 +488,15 @@ def test_a_server_that_draws_no_samples_is_found_by_asking_it(store: MongoStore,
     assert capabilities._samples(store._connection.db) == store.capabilities.samples
     monkeypatch.setattr(Driver, "aggregate", refuse)
     assert capabilities._samples(store._connection.db) is False
+
+
+def test_the_fingerprint_of_keys_alone_agrees_with_the_whole(store: MongoStore) -> None:
+    assert not store.fingerprint(PEOPLE, keys_only=True).present
+    people = store.handle(PEOPLE)
+    people.insert_many([{"_id": n, "name": f"n{n}", "tags": [n]} for n in range(50)])
+    whole, keys = store.fingerprint(PEOPLE), store.fingerprint(PEOPLE, keys_only=True)
+    assert keys == Fingerprint(present=True, count=50, keys=whole.keys)
+    people.update_one({"_id": 3}, {"$set": {"name": "other"}})
+    assert store.fingerprint(PEOPLE, keys_only=True) == keys
+    people.delete_one({"_id": 3})
+    assert store.fingerprint(PEOPLE, keys_only=True).keys != keys.keys

@@ -135,3 +135,12 @@ def test_a_table_with_two_hundred_columns_has_one(room: Room) -> None:
     room.sql(f"CREATE TABLE wide ({', '.join(f'c{n} int' for n in range(200))})")
     room.sql("INSERT INTO wide (c199) VALUES (1)")
     assert room.store.fingerprint(Table(DB, "wide"))["wide"].count == 1
+
+
+def test_that_of_the_keys_alone_agrees_with_the_whole(room: Room) -> None:
+    whole, keys = taken(room), room.store.fingerprint(THINGS, keys_only=True)["things"]
+    assert keys == Fingerprint(present=True, count=whole.count, keys=whole.keys)
+    room.sql("UPDATE things SET price = price + 1")
+    assert room.store.fingerprint(THINGS, keys_only=True)["things"] == keys
+    room.sql("UPDATE things SET id = 10 WHERE id = 1")
+    assert room.store.fingerprint(THINGS, keys_only=True)["things"].keys != keys.keys

@@ -280,6 +280,8 @@ def test_a_fingerprint_tells_every_difference(store: S3Store, change: dict[str, 
     client.delete_object(Bucket=bucket, Key="uploads/b")
     assert store.fingerprint(UPLOADS).keys != first.keys
     assert store.fingerprint(UPLOADS).present
+    whole, keys = store.fingerprint(UPLOADS), store.fingerprint(UPLOADS, keys_only=True)
+    assert (keys.count, keys.keys, keys.content) == (whole.count, whole.keys, "")
 
 
 def contents(parts: list[BackupPart]) -> dict[str, bytes]:

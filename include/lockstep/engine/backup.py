@@ -35,19 +35,23 @@ def touched_in(revision: Revision, database: Database) -> tuple[Touched, ...]:
 
 
 def fingerprints(
-    services: Services, database: Database, touched: Sequence[Touched]
+    services: Services, database: Database, touched: Sequence[Touched], *, keys_only: bool = False
 ) -> dict[str, Fingerprint]:
-    """Fingerprint resources of one database, by slug."""
+    """Fingerprint resources of one database, by slug; keys_only: without their content and shape."""
     found: dict[str, Fingerprint] = {}
     if isinstance(database, Postgres):
         for resource in touched:
-            found.update(services.tables(database).fingerprint(cast(Table, resource)))
+            found.update(services.tables(database).fingerprint(cast(Table, resource), keys_only=keys_only))
     elif isinstance(database, Mongo):
         for resource in touched:
-            found[resource.slug] = services.documents(database).fingerprint(cast(Collection, resource))
+            found[resource.slug] = services.documents(database).fingerprint(
+                cast(Collection, resource), keys_only=keys_only
+            )
     else:
         for resource in touched:
-            found[resource.slug] = services.objects(database).fingerprint(cast(Prefix, resource))
+            found[resource.slug] = services.objects(database).fingerprint(
+                cast(Prefix, resource), keys_only=keys_only
+            )
     return found
 
 

@@ -50,7 +50,8 @@ class DocumentStore(Protocol):
     def same(self, first: Any, second: Any) -> bool:
         """Whether two documents are equal byte for byte as BSON (field order included)."""
 
-    def fingerprint(self, collection: Collection) -> Fingerprint: ...
+    def fingerprint(self, collection: Collection, *, keys_only: bool = False) -> Fingerprint:
+        """Fingerprint a collection; keys_only: content and shape are not looked at, and empty."""
 
     def count(
         self,

@@ -54,8 +54,8 @@ class ObjectStore(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
-    def fingerprint(self, prefix: Prefix) -> Fingerprint:
-        """Of keys, bodies (SHA-256), content types, metadata and tags."""
+    def fingerprint(self, prefix: Prefix, *, keys_only: bool = False) -> Fingerprint:
+        """Of keys, bodies (SHA-256), content types, metadata and tags; keys_only: of keys alone."""
 
     def count(self, prefix: Prefix, suffix: str = "", *, excluding: Sequence[Cursor] = ()) -> int: ...
 

@@ -181,8 +181,11 @@ class TableStore(Protocol):
     def fetch(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the rows that have the keys of these, whole."""
 
-    def fingerprint(self, touched: Table | Everything) -> dict[str, Fingerprint]:
-        """Fingerprint a table, or every table of the database, by slug, from one snapshot."""
+    def fingerprint(self, touched: Table | Everything, *, keys_only: bool = False) -> dict[str, Fingerprint]:
+        """Fingerprint a table, or every table of the database, by slug, from one snapshot.
+
+        keys_only: content and shape are not looked at, and empty.
+        """
 
     def count(self, table: Table, where: str | None = None, *, excluding: Sequence[Cursor] = ()) -> int: ...
 

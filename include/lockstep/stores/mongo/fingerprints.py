@@ -27,6 +27,18 @@ def fingerprint(connection: Connection, collection: Collection) -> Fingerprint:
     return Fingerprint(present=True, count=count, keys=keys, content=content, shape=shape)
 
 
+def fingerprint_of_keys(connection: Connection, collection: Collection) -> Fingerprint:
+    """Read nothing but the `_id`s."""
+    count = keys = 0
+    with connection.translate(f"reading the keys of {collection}"):
+        if not exists(connection, collection.name):
+            return Fingerprint(present=False)
+        for raw in raw_documents(connection, collection.name, only=("_id",)):
+            count += 1
+            keys += _digest(id_bytes(raw))
+    return Fingerprint(present=True, count=count, keys=f"{keys % MODULUS:032x}")
+
+
 def digests(connection: Connection, name: str) -> tuple[int, str, str]:
     """Return the number of documents, and the digests of their `_id`s and of all of them."""
     count = keys = content = 0

@@ -250,15 +250,24 @@ def fetch_raw(connection: Connection, collection: Collection, ids: Sequence[Any]
 
 
 def raw_batches(
-    connection: Connection, name: str, where: Where | None = None, *, size: int = AT_ONCE
+    connection: Connection,
+    name: str,
+    where: Where | None = None,
+    *,
+    size: int = AT_ONCE,
+    only: Sequence[str] | None = None,
 ) -> Iterator[bytes]:
-    """Yield the server's answers as they come: BSON documents in a row."""
-    found: Any = connection.writer(name).find_raw_batches(dict(where or {}), batch_size=size)
+    """Yield the server's answers as they come: BSON documents in a row, with `only` these fields."""
+    found: Any = connection.writer(name).find_raw_batches(
+        dict(where or {}), projection=None if only is None else list(only), batch_size=size
+    )
     yield from found
 
 
-def raw_documents(connection: Connection, name: str, where: Where | None = None) -> Iterator[bytes]:
-    for batch in raw_batches(connection, name, where):
+def raw_documents(
+    connection: Connection, name: str, where: Where | None = None, *, only: Sequence[str] | None = None
+) -> Iterator[bytes]:
+    for batch in raw_batches(connection, name, where, only=only):
         yield from split(batch)
 
 

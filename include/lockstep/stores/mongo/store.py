@@ -99,7 +99,9 @@ class MongoStore:
             return first is second
         return codec.encode(first) == codec.encode(second)
 
-    def fingerprint(self, collection: Collection) -> Fingerprint:
+    def fingerprint(self, collection: Collection, *, keys_only: bool = False) -> Fingerprint:
+        if keys_only:
+            return fingerprints.fingerprint_of_keys(self._connection, collection)
         return fingerprints.fingerprint(self._connection, collection)
 
     def count(

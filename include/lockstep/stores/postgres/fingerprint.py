@@ -23,6 +23,12 @@ SELECT count(*),
 FROM (SELECT ROW({key})::text AS key, ROW({body})::text AS body FROM {table} OFFSET 0) AS texts
 """
 
+#: The same of the keys alone.
+KEYS = """
+SELECT count(*), coalesce(sum(hashtextextended(key, 1)), 0)::text, coalesce(sum(hashtextextended(key, 2)), 0)::text
+FROM (SELECT ROW({key})::text AS key FROM {table} OFFSET 0) AS texts
+"""
+
 #: What the table is, one line an item: columns, constraints, indexes, triggers, policies, rules. Owner, grants
 #: and comments left out, and so is what hangs on a parked column: a dropped column would have taken it along.
 #: NOT NULL is told with its column, not as the constraint that it is since PostgreSQL 18.
@@ -69,7 +75,7 @@ FROM pg_rewrite WHERE ev_class = %(oid)s::oid AND rulename <> '_RETURN'
 """
 
 
-def fingerprint(conn: Conn, table: Table) -> Fingerprint:
+def fingerprint(conn: Conn, table: Table, *, keys_only: bool = False) -> Fingerprint:
     """Fingerprint a table as the transaction sees it; the transaction's settings stay as they are."""
     with conn.transaction(force_rollback=True):
         run(conn, PIN)
@@ -78,6 +84,9 @@ def fingerprint(conn: Conn, table: Table) -> Fingerprint:
         if shape is None:
             return Fingerprint(present=False)
         body = sorted(shape.columns, key=lambda column: column.name)
+        if keys_only:
+            count, *sums = one(conn, KEYS.format(key=_texts(shape.key or body), table=shape.sql))
+            return Fingerprint(present=True, count=count, keys=_joined(sums))
         statement = CONTENT.format(key=_texts(shape.key or body), body=_texts(body), table=shape.sql)
         count, *sums = one(conn, statement)
         return Fingerprint(

@@ -110,12 +110,12 @@ class PostgresStore:
         with self._snapshot() as conn:
             return fetch(conn, keyed(conn, table), rows)
 
-    def fingerprint(self, touched: Table | Everything) -> dict[str, Fingerprint]:
+    def fingerprint(self, touched: Table | Everything, *, keys_only: bool = False) -> dict[str, Fingerprint]:
         with self._snapshot() as conn:
             if isinstance(touched, Table):
-                return {touched.slug: fingerprint(conn, touched)}
+                return {touched.slug: fingerprint(conn, touched, keys_only=keys_only)}
             tables = [Table(self.database, name, schema=schema) for schema, name in all_tables(conn)]
-            return {table.slug: fingerprint(conn, table) for table in tables}
+            return {table.slug: fingerprint(conn, table, keys_only=keys_only) for table in tables}
 
     def count(self, table: Table, where: str | None = None, *, excluding: Sequence[Cursor] = ()) -> int:
         with self._snapshot() as conn:
