@@ -49,6 +49,18 @@ def test_an_update_goes_in_batches_and_says_where_each_ends(room: Room) -> None:
     assert room.value("SELECT count(*) FROM things WHERE name = 'NAME ' || size") == 9
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 12, 13])
+def test_an_update_goes_in_the_order_of_the_keys_and_not_of_their_texts(room: Room, limit: int) -> None:
+    room.sql("CREATE TABLE things (id int PRIMARY KEY, mark int)")
+    room.sql("INSERT INTO things SELECT n, 0 FROM generate_series(1, 12) AS n")
+    swept = room.update(THINGS, {"mark": "mark + 1"}, limit=limit, journal=False)
+    ends = [*range(limit, 12, limit), 12]
+    assert [batch.cursor for batch in swept] == [f'["{end}"]' for end in ends]
+    assert [batch.read for batch in swept] == [b - a for a, b in zip([0, *ends], ends, strict=False)]
+    assert [batch.last for batch in swept] == [False] * (len(ends) - 1) + [True]
+    assert room.value("SELECT count(*) FROM things WHERE mark = 1") == 12
+
+
 def test_an_update_over_nothing_is_the_last(room: Room) -> None:
     make_things(room, 0)
     (swept,) = room.update(THINGS, {"name": "'x'"})

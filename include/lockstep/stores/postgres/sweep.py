@@ -14,9 +14,9 @@ from lockstep.stores.postgres.shape import Column, Shape
 from lockstep.stores.postgres.text import Conn, given, listed, run
 
 #: Where a full batch ends: the key of its last row, and another row if more follow. Only the key's index is read
-#: where the rows are visible to all.
+#: where the rows are visible to all. Texts under reserved names: ORDER BY would take their own for the keys'.
 END = """
-SELECT {texts} FROM {table} WHERE {bounds} AND {where} ORDER BY {key} OFFSET %(before_last)s LIMIT 2
+SELECT {aliased_texts} FROM {table} WHERE {bounds} AND {where} ORDER BY {key} OFFSET %(before_last)s LIMIT 2
 """
 
 #: Where the last batch of a range ends, which is not full, and how many rows match.
@@ -82,14 +82,14 @@ def sweep(
     end = END.format(bounds=condition, **parts)
     ends = run(conn, end, {**params, "before_last": limit - 1}).fetchall()
     if ends:
-        found, last, texts = limit, len(ends) == 1, list(ends[0])
+        found, last, key = limit, len(ends) == 1, list(ends[0])
     else:
         row = run(conn, LAST.format(bounds=condition, **parts), {**params, "limit": limit}).fetchone()
         if row is None:
             return Swept(cursor=after, read=0, written=0, last=True)
-        found, *texts = row
+        found, *key = row
         last = found < limit  # or rows came in between
-    cursor = cursor_of(texts)
+    cursor = cursor_of(key)
     condition, params = within_range(shape, replace(within, upper=cursor), after, excluding)
     parts |= {
         "bounds": condition,
