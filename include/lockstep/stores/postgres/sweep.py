@@ -75,10 +75,14 @@ def sweep(
     if not columns:
         raise DataError(f"{shape.table}: an update without assignments.", table=shape.table.slug)
     condition, params = within_range(shape, within, after, excluding)
-    parts = {"table": shape.sql, "where": given(where), "key": shape.key_list}
-    # Under names of their own: "id"::text would be called "id", and ORDER BY "id" would mean the text.
-    texts_of_key = (f"{column.text()} AS {alias_of(place)}" for place, column in enumerate(shape.key))
-    parts |= {"texts": listed(texts_of_key)}
+    texts = [column.text() for column in shape.key]
+    parts = {
+        "table": shape.sql,
+        "where": given(where),
+        "key": shape.key_list,
+        "texts": listed(texts),
+        "aliased_texts": listed(f"{text} AS {alias_of(place)}" for place, text in enumerate(texts)),
+    }
     end = END.format(bounds=condition, **parts)
     ends = run(conn, end, {**params, "before_last": limit - 1}).fetchall()
     if ends:
