@@ -16,7 +16,7 @@ from lockstep.stores.postgres.text import Conn, given, listed, run
 #: Where a full batch ends: the key of its last row, and another row if more follow. Only the key's index is read
 #: where the rows are visible to all. Texts under reserved names: ORDER BY would take their own for the keys'.
 END = """
-SELECT {aliased_texts} FROM {table} WHERE {bounds} AND {where} ORDER BY {key} OFFSET %(before_last)s LIMIT 2
+SELECT {texts} FROM {table} WHERE {bounds} AND {where} ORDER BY {key} OFFSET %(before_last)s LIMIT 2
 """
 
 #: Where the last batch of a range ends, which is not full, and how many rows match.
@@ -75,14 +75,8 @@ def sweep(
     if not columns:
         raise DataError(f"{shape.table}: an update without assignments.", table=shape.table.slug)
     condition, params = within_range(shape, within, after, excluding)
-    texts = [column.text() for column in shape.key]
-    parts = {
-        "table": shape.sql,
-        "where": given(where),
-        "key": shape.key_list,
-        "texts": listed(texts),
-        "aliased_texts": listed(f"{text} AS {alias_of(place)}" for place, text in enumerate(texts)),
-    }
+    texts = (f"{column.text()} AS {alias_of(place)}" for place, column in enumerate(shape.key))
+    parts = {"table": shape.sql, "where": given(where), "key": shape.key_list, "texts": listed(texts)}
     end = END.format(bounds=condition, **parts)
     ends = run(conn, end, {**params, "before_last": limit - 1}).fetchall()
     if ends:
