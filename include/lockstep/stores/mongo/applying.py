@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 
 from lockstep.domain.errors import DataError
@@ -21,7 +20,7 @@ from lockstep.domain.progress import Change
 from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Collection
 from lockstep.stores.mongo.changes import LARGEST, too_large
-from lockstep.stores.mongo.codec import encode, id_bytes, key_text
+from lockstep.stores.mongo.codec import Raw, encode, id_bytes, key_text
 from lockstep.stores.mongo.conditions import still, still_roughly
 from lockstep.stores.mongo.connection import Connection
 from lockstep.stores.mongo.kinds import refuse_lost
@@ -179,7 +178,7 @@ def _refuse_new_id(collection: Collection, change: Change) -> None:
 def _exact(connection: Connection, step: _Step) -> Write | None:
     """Return the write that the server itself holds to the before-image; None where it cannot."""
     if step.before is None or step.before_raw is None:
-        return InsertOne(RawBSONDocument(step.after_raw or b""))
+        return InsertOne(Raw(step.after_raw or b""))
     if step.size > LARGEST_PAIR or step.before_raw == step.after_raw:
         return None
     condition = still(connection.capabilities, step.before, step.before_raw, step.after)
@@ -188,14 +187,14 @@ def _exact(connection: Connection, step: _Step) -> Write | None:
 
 def _rough(step: _Step) -> Write:
     if step.before is None:
-        return InsertOne(RawBSONDocument(step.after_raw or b""))
+        return InsertOne(Raw(step.after_raw or b""))
     return _replacing(still_roughly(step.before, step.after), step)
 
 
 def _replacing(condition: dict[str, Any], step: _Step) -> Write:
     if step.after_raw is None:
         return DeleteOne(condition)
-    return ReplaceOne(condition, RawBSONDocument(step.after_raw))
+    return ReplaceOne(condition, Raw(step.after_raw))
 
 
 def _refused(

@@ -12,6 +12,7 @@ from bson import json_util
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 
 from lockstep.domain.errors import DataError
 
@@ -56,6 +57,13 @@ class Kept(Document):
     def __deepcopy__(self, memo: object) -> Document:
         # Decoding again is several times as fast as copying value by value.
         return decode(self.raw)
+
+
+class Raw(RawBSONDocument):
+    """BSON that is sent as it is. The driver asks whether it is empty, and would decode all of it to know."""
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def keep(raw: bytes) -> Kept:

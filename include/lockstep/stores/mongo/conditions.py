@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bson.raw_bson import RawBSONDocument
-
 from lockstep.stores.mongo.capabilities import Capabilities
+from lockstep.stores.mongo.codec import Raw
 from lockstep.stores.mongo.fields import addressable, by_field
 from lockstep.stores.mongo.kinds import comparable
 
@@ -30,7 +29,7 @@ def still(
 
 
 def _whole(capabilities: Capabilities, before: Mapping[str, Any], raw: bytes) -> dict[str, Any]:
-    equal: dict[str, Any] = {"$eq": ["$$ROOT", {"$literal": RawBSONDocument(raw)}]}
+    equal: dict[str, Any] = {"$eq": ["$$ROOT", {"$literal": Raw(raw)}]}
     if capabilities.measures_documents:
         # $eq takes 1 and 1.0 for the same; the size tells an int from a long or a double.
         equal = {"$and": [equal, {"$eq": [{"$bsonSize": "$$ROOT"}, len(raw)]}]}
