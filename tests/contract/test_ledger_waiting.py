@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ledgers import a_run, claimed, fresh_ledger, opened, sql
 
-from lockstep.domain.errors import Refused, StaleEpoch
+from lockstep.domain.errors import QuarantineFull, Refused, StaleEpoch
 from lockstep.domain.progress import KeyRange, Progress
 from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.run import RunStatus
@@ -129,8 +129,8 @@ def test_estimates_and_keys_of_shards_are_kept(ledger: PostgresLedger) -> None:
 
 def test_a_record_is_listed_once_with_its_latest_error(ledger: PostgresLedger) -> None:
     fence = claimed(ledger)
-    ledger.quarantine(fence, "auth", "users", [POISON, OTHER])
-    ledger.quarantine(fence, "auth", "users", [WORSE])
+    ledger.quarantine(fence, "auth", "users", [POISON, OTHER], budget=10)
+    ledger.quarantine(fence, "auth", "users", [WORSE], budget=10)
     listed = {one.record.shown: one for one in ledger.quarantined("r1")}
     assert {shown: one.record.error for shown, one in listed.items()} == {
         "7": WORSE.error,
@@ -143,20 +143,29 @@ def test_who_was_taken_over_lists_nothing(ledger: PostgresLedger) -> None:
     fence = claimed(ledger)
     ledger.claim("r1", "upgrade", 1, 0, "another")
     with pytest.raises(StaleEpoch):
-        ledger.quarantine(fence, "auth", "users", [POISON])
+        ledger.quarantine(fence, "auth", "users", [POISON], budget=10)
     assert ledger.quarantined("r1") == []
 
 
 def test_what_a_later_run_has_tried_no_longer_waits(ledger: PostgresLedger) -> None:
     fence = claimed(ledger)
-    ledger.quarantine(fence, "auth", "users", [POISON, OTHER])
+    ledger.quarantine(fence, "auth", "users", [POISON, OTHER], budget=10)
     with ledger.unit() as unit:
         unit.change_run("r1", status=RunStatus.APPLIED_WITH_QUARANTINE)
         unit.add_run(a_run("r2", source_run="r1"))
     ledger.plan_shards("r2", "upgrade", 1, [KeyRange(keys=(POISON.key, OTHER.key))])
     again, _ = ledger.claim("r2", "upgrade", 1, 0, "worker")
-    ledger.quarantine(again, "auth", "users", [WORSE])
+    ledger.quarantine(again, "auth", "users", [WORSE], budget=10)
     with ledger.unit() as unit:
         assert unit.resolve("r1", "r2") == 2
     assert [(one.run_id, one.record.shown) for one in ledger.quarantined()] == [("r2", "7")]
     assert {one.resolved_by for one in ledger.quarantined("r1")} == {"r2"}
+
+
+def test_one_record_more_than_the_budget_is_refused_and_not_listed(ledger: PostgresLedger) -> None:
+    fence = claimed(ledger)
+    ledger.quarantine(fence, "auth", "users", [POISON], budget=1)
+    ledger.quarantine(fence, "auth", "users", [WORSE], budget=1)
+    with pytest.raises(QuarantineFull, match=r"record 9: .* its budget is 1"):
+        ledger.quarantine(fence, "auth", "users", [OTHER], budget=1)
+    assert [one.record.shown for one in ledger.quarantined("r1")] == ["7"]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from lockstep.domain.errors import BadRecords, QuarantineFull
+from lockstep.domain.errors import BadRecords
 from lockstep.domain.operations.base import Operation
 from lockstep.domain.progress import Cursor, Fence, KeyRange, Phase, Progress
 from lockstep.domain.quarantine import Quarantined
@@ -130,24 +130,16 @@ class StepContext:
         new = [record for record in records if record.key not in self.excluding]
         if not new:
             return 0
-        self._refuse_too_many(resource, new)
         target = self.operation.writes[0]
-        self.services.ledger.quarantine(self.fence, target.database.conn_id, target.slug, new)
+        self.services.ledger.quarantine(
+            self.fence,
+            target.database.conn_id,
+            target.slug,
+            new,
+            budget=self.settings.quarantine_budget,
+        )
         for record in new:
             self.log.warning(f"{resource}, record {record.shown} is left as it is: {record.error}")
         self.excluding = (*self.excluding, *(record.key for record in new))
         self.quarantined += len(new)
         return len(new)
-
-    def _refuse_too_many(self, resource: str, new: Sequence[Quarantined]) -> None:
-        budget = self.settings.quarantine_budget
-        listed = len(self.services.ledger.quarantined(self.run.id))
-        if listed + len(new) > budget:
-            raise QuarantineFull(
-                f"{resource}, record {new[0].shown}: {new[0].error} {listed} record(s) of run {self.run.id} are in "
-                f"quarantine already, {len(new)} more would be, and its budget is {budget}. Mend the revision or "
-                "the data, or trigger it with a larger quarantine_budget.",
-                run=self.run.id,
-                keys=tuple(record.shown for record in new),
-                budget=budget,
-            )

@@ -10,7 +10,7 @@ from lockstep.domain.progress import Change, Progress
 from lockstep.domain.resources import Collection
 from lockstep.engine.context import StepContext
 from lockstep.engine.journaled import Prepared, refuse_conflicts, run_journaled
-from lockstep.engine.operations.handler import DocumentHandler, document_store
+from lockstep.engine.operations.handler import DocumentHandler, document_store, leave_refused
 
 
 class PlainDocumentHandler(DocumentHandler):
@@ -26,7 +26,7 @@ class PlainDocumentHandler(DocumentHandler):
         refuse_conflicts(str(target), applied.conflicts, context.operation.title)
         if not applied.refused:
             return changes
-        context.refuse(str(target), applied.refused)
+        leave_refused(context, str(target), applied.refused)
         refused = {record.key for record in applied.refused}
         return [change for change in changes if change.key not in refused]
 

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
+from lockstep.domain.errors import BadRecords
 from lockstep.domain.operations.base import Operation
+from lockstep.domain.operations.copy import Copy
 from lockstep.domain.progress import Change, KeyRange, Progress
+from lockstep.domain.quarantine import Quarantined
 from lockstep.domain.resources import Bucket, Mongo, Postgres
 from lockstep.domain.run import BatchEntry
 from lockstep.engine.context import StepContext
@@ -170,7 +173,7 @@ class ObjectHandler(JournaledHandler):
         refuse_conflicts(resource, applied.conflicts, context.operation.title)
         if not applied.refused:
             return changes
-        context.refuse(resource, applied.refused)
+        leave_refused(context, resource, applied.refused)
         refused = {record.key for record in applied.refused}
         cursor_of = object_store(context, context.operation).cursor_of
         return [change for change in changes if cursor_of(change.key) not in refused]
@@ -189,6 +192,17 @@ class ObjectHandler(JournaledHandler):
         """Return where this batch's bodies are staged; the epoch keeps attempts apart."""
         fence = context.fence
         return f"{fence.run_id}/{fence.phase}/{fence.step:03}/{fence.shard:03}/{progress.batches + 1:06}.{fence.epoch}"
+
+
+def leave_refused(context: StepContext, resource: str, refused: Sequence[Quarantined]) -> None:
+    """Leave records that the server did not take, as the policy says; those of a copy end it.
+
+    A copy finds its records by their place in the source, and the server names those of the target: listed,
+    nobody would find them again.
+    """
+    if refused and isinstance(context.operation, Copy):
+        raise BadRecords(resource=resource, records=tuple(refused))
+    context.refuse(resource, refused)
 
 
 def table_store(context: StepContext, operation: Operation) -> TableStore:

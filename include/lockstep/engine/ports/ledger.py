@@ -95,8 +95,13 @@ class Ledger(Protocol):
     def hold(self, fence: Fence, reason: str) -> None:
         """Say that a shard waits, and for what; its next claim or save ends that. StaleEpoch if taken over."""
 
-    def quarantine(self, fence: Fence, conn_id: str, resource: str, records: Sequence[Quarantined]) -> None:
-        """List records that a shard leaves as they are; those listed before stay once."""
+    def quarantine(
+        self, fence: Fence, conn_id: str, resource: str, records: Sequence[Quarantined], *, budget: int
+    ) -> None:
+        """List records that a shard leaves as they are; those listed before stay once.
+
+        QuarantineFull, and nothing is listed, where the run would then have more than `budget`.
+        """
 
     def quarantined(self, run_id: str | None = None) -> list[QuarantinedRecord]:
         """Return the records that a run left as they were; without a run, all that still wait."""

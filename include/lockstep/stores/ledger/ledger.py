@@ -90,9 +90,11 @@ class PostgresLedger:
         with self._connections.transaction() as db:
             shards.wait(db, fence, reason)
 
-    def quarantine(self, fence: Fence, conn_id: str, resource: str, records: Sequence[Quarantined]) -> None:
+    def quarantine(
+        self, fence: Fence, conn_id: str, resource: str, records: Sequence[Quarantined], *, budget: int
+    ) -> None:
         with self._connections.transaction() as db:
-            quarantine.add(db, fence, conn_id, resource, records)
+            quarantine.add(db, fence, conn_id, resource, records, budget)
 
     def quarantined(self, run_id: str | None = None) -> list[QuarantinedRecord]:
         with self._connections.transaction() as db:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from lockstep.domain.errors import QuarantineFull
 from lockstep.domain.progress import Fence
 from lockstep.domain.quarantine import Quarantined, QuarantinedRecord
 from lockstep.stores.ledger import shards
@@ -18,6 +19,10 @@ _LIST = """
     VALUES (%(run_id)s, %(phase)s, %(step)s, %(shard)s, %(key)s, %(shown)s, %(conn_id)s, %(resource)s, %(error)s)
     ON CONFLICT (run_id, phase, step, shard, key) DO UPDATE SET error = excluded.error
 """
+# One shard of a run at a time.
+_LOCK_RUN = "SELECT id FROM _migration_runs WHERE id = %s FOR NO KEY UPDATE"
+# How many records a run has left.
+_COUNT = "SELECT count(*) AS listed FROM _migration_quarantine WHERE run_id = %s"
 # What a run left, or all that waits.
 _READ = """
     SELECT * FROM _migration_quarantine
@@ -31,8 +36,15 @@ _RESOLVE = """
 """
 
 
-def add(db: Db, fence: Fence, conn_id: str, resource: str, records: Sequence[Quarantined]) -> None:
-    """List records under the shard's lock; StaleEpoch where the shard is another's."""
+def add(
+    db: Db, fence: Fence, conn_id: str, resource: str, records: Sequence[Quarantined], budget: int
+) -> None:
+    """List records under the locks of run and shard; StaleEpoch where the shard is another's.
+
+    QuarantineFull where the run would have more than its budget.
+    """
+    # The run first, as everywhere: two shards that list at once count one after the other.
+    db.execute(_LOCK_RUN, [fence.run_id])
     shards.hold(db, fence)
     for record in records:
         db.execute(
@@ -45,6 +57,16 @@ def add(db: Db, fence: Fence, conn_id: str, resource: str, records: Sequence[Qua
                 "shown": text(record.shown),
                 "error": error_text(record.error),
             },
+        )
+    row = db.execute(_COUNT, [fence.run_id]).fetchone()
+    if row is not None and row["listed"] > budget:
+        raise QuarantineFull(
+            f"{resource}, record {records[0].shown}: {records[0].error} With it run {fence.run_id} would have "
+            f"{row['listed']} record(s) in quarantine, and its budget is {budget}. Mend the revision or the data, or "
+            "trigger it with a larger quarantine_budget.",
+            run=fence.run_id,
+            keys=tuple(record.shown for record in records),
+            budget=budget,
         )
 
 
