@@ -492,11 +492,10 @@ def test_a_server_that_draws_no_samples_is_found_by_asking_it(store: MongoStore,
 
 def test_the_fingerprint_of_keys_alone_agrees_with_the_whole(store: MongoStore) -> None:
     assert not store.fingerprint(PEOPLE, keys_only=True).present
-    people = store.handle(PEOPLE)
-    people.insert_many([{"_id": n, "name": f"n{n}", "tags": [n]} for n in range(50)])
-    whole, keys = store.fingerprint(PEOPLE), store.fingerprint(PEOPLE, keys_only=True)
-    assert keys == Fingerprint(present=True, count=50, keys=whole.keys)
-    people.update_one({"_id": 3}, {"$set": {"name": "other"}})
+    put(store, *({"_id": n, "name": f"n{n}", "tags": [n]} for n in range(50)))
+    keys = store.fingerprint(PEOPLE, keys_only=True)
+    assert keys == Fingerprint(present=True, count=50, keys=store.fingerprint(PEOPLE).keys)
+    store.handle(PEOPLE).update_one({"_id": 3}, {"$set": {"name": "other"}})
     assert store.fingerprint(PEOPLE, keys_only=True) == keys
-    people.delete_one({"_id": 3})
+    store.handle(PEOPLE).delete_one({"_id": 3})
     assert store.fingerprint(PEOPLE, keys_only=True).keys != keys.keys
