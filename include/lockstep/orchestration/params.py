@@ -228,7 +228,7 @@ def revision_params() -> dict[str, Param]:
             type="boolean",
             title="Try the records in quarantine again",
             description_md="Of an applied revision: carry those records that an earlier run left as they were, "
-            "and nothing else. Mend them, or the revision's function, first.",
+            "and nothing else. Mend them first.",
         ),
         **_run_forms(),
     }

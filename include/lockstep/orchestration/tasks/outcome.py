@@ -45,7 +45,7 @@ class Outcome(LockstepTask):
             desk.log.warning(f"in quarantine: {one.resource}, record {one.record.shown}: {one.record.error}")
         more = f" ({SHOWN} of them above; all are on the run's page)" if len(left) > SHOWN else ""
         desk.log.warning(
-            f"{len(left)} record(s) are left as they were{more}. Mend them, or the revision's function, then trigger "
+            f"{len(left)} record(s) are left as they were{more}. Mend them, then trigger "
             f"the DAG {desk.ti.dag_id} with redrive = true: it tries those alone again.",
             quarantined=len(left),
         )
