@@ -47,12 +47,7 @@ def outcome(services: Services, revision: Revision, run: Run) -> dict[str, Any]:
         "backup_bytes": sum(manifest.size for manifest in manifests),
     }
     if run.status is RunStatus.APPLIED_WITH_QUARANTINE:
-        left = services.ledger.quarantined(run.id)
-        facts["quarantined"] = len(left)
-        services.log.warning(
-            f"{len(left)} record(s) are as they were before, such as {left[0].resource} {left[0].record.shown}: "
-            "mend them, then trigger the DAG with redrive = true to try just those"
-        )
+        facts["quarantined"] = len(services.ledger.quarantined(run.id))
     if run.status in _GREEN:
         services.log.info(f"revision {revision.id} is where it was to be: {run.status}", **facts)
         return facts
