@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ledgers import a_batch, a_run, claimed, fresh_ledger, opened, sql, wait_until_blocked
 
+from lockstep.domain.backups import Proof
 from lockstep.domain.errors import Refused, StaleEpoch
 from lockstep.domain.progress import BackupFile, Fingerprint, KeyRange, Manifest, Progress
 from lockstep.domain.run import Caller, RunStatus
@@ -254,24 +255,22 @@ def a_manifest(conn_id: str = "campus_auth", **changes: object) -> Manifest:
 def test_backups_come_back_as_they_were(ledger: PostgresLedger) -> None:
     both = [a_manifest("campus_api"), a_manifest("campus_auth")]
     for manifest in reversed(both):
-        ledger.save_backup(manifest, proven=False)
+        ledger.save_backup(manifest, proof=None)
     assert ledger.backups("r1") == both
     assert ledger.backups("r9") == []
 
 
-def test_a_backup_taken_again_replaces_the_first_and_is_unproven(fresh: tuple[PostgresLedger, str]) -> None:
-    ledger, conninfo = fresh
-    ledger.save_backup(a_manifest(), proven=True)
+def test_a_backup_taken_again_replaces_the_first_and_is_unproven(ledger: PostgresLedger) -> None:
+    ledger.save_backup(a_manifest(), proof=Proof.RESTORE)
     again = a_manifest(made_by={"server": "PostgreSQL 19"})
-    ledger.save_backup(again, proven=False)
+    ledger.save_backup(again, proof=None)
     assert ledger.backups("r1") == [again]
-    with sql(conninfo) as db:
-        assert db.execute("SELECT proven FROM _migration_backups").fetchall() == [{"proven": False}]
+    assert [one.proof for one in ledger.stored_backups()] == [None]
 
 
 def test_a_backup_of_no_run_is_refused(ledger: PostgresLedger) -> None:
     with pytest.raises(Refused, match="does not know the run"):
-        ledger.save_backup(a_manifest(run_id="r9"), proven=True)
+        ledger.save_backup(a_manifest(run_id="r9"), proof=None)
 
 
 def test_threads_share_a_ledger(ledger: PostgresLedger) -> None:

@@ -58,6 +58,18 @@ class TakenBack:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """What it took to make resources what they are in a backup."""
+
+    #: records written, over all resources
+    written: int = 0
+    #: records taken away, since the backup has none of their key
+    removed: int = 0
+    #: resources whose shape was made anew
+    reshaped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """What Lockstep says to the world: once it is in the outbox, it happened."""
 

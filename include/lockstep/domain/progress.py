@@ -152,6 +152,10 @@ class Manifest:
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
     #: tool and server versions
     made_by: Mapping[str, str] = field(default_factory=dict)
+    #: what was one snapshot, and what could change while it was read
+    consistency: str = ""
+    #: resource slug → path of the earlier manifest whose files are used again, since nothing had changed
+    reuses: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from lockstep.domain.progress import Progress
 from lockstep.domain.revision import Direction
 from lockstep.domain.status import RunStatus, Status
+
+#: what a run does: moves a revision one step, or puts a backup back
+Way = Direction | Literal["restore"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Standing:
 class Run:
     id: str
     revision: str
-    direction: Direction
+    direction: Way
     status: RunStatus
     caller: Caller
     checksum: str

@@ -30,6 +30,8 @@ class RunStatus(str, Enum):
     APPLIED_WITH_QUARANTINE = "applied_with_quarantine"
     ROLLED_BACK = "rolled_back"
     DOWNGRADED = "downgraded"
+    #: a backup was put back
+    RESTORED = "restored"
     #: ended before it changed anything
     STOPPED = "stopped"
     FAILED = "failed"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, cast
 
+from lockstep.domain.backups import Proof
 from lockstep.domain.errors import BackupNotProven
 from lockstep.domain.progress import Fingerprint, Manifest
 from lockstep.domain.resources import (
@@ -83,7 +84,7 @@ def take_backup(services: Services, revision: Revision, run: Run, database: Data
         made_by=dict(store.check()),
     )
     services.vault.put(manifest.path, manifest_json(manifest), "application/json")
-    services.ledger.save_backup(manifest, proven=False)
+    services.ledger.save_backup(manifest, proof=None)
     for slug, held in before.items():
         services.log.info(
             f"{slug}: {held.count} record(s)" if held.present else f"{slug}: not there yet", resource=slug
@@ -117,7 +118,7 @@ def prove_backups(services: Services, revision: Revision, run: Run) -> dict[str,
             )
     for manifest in taken.values():
         _prove(services, manifest)
-        services.ledger.save_backup(manifest, proven=True)
+        services.ledger.save_backup(manifest, proof=Proof.CHECKSUM)
     _open_the_gate(services, revision, run, list(taken.values()))
     size = sum(manifest.size for manifest in taken.values())
     services.log.info(

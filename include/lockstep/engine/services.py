@@ -59,8 +59,17 @@ class Settings:
     patience: float = 20.0
     #: whether tables are vacuumed while batches update them
     vacuum: bool = True
-    #: what a failed upgrade does: "downgrade" undoes it, "leave" waits for a person
+    #: what a failed upgrade does: "downgrade" undoes it, "ask" waits for a person to choose, "restore" puts the
+    #: backup back, "leave" stops there
     on_failure: str = "downgrade"
+    #: and where that fails too: "ask", "restore" or "leave"
+    on_undo_failure: str = "leave"
+    #: how backups are proven: "checksum", "restore", or "auto", which restores those up to a size
+    proof: str = "auto"
+    #: bytes of a database's backup up to which "auto" restores it
+    proof_restore_bytes: int = 1024**3
+    #: whether a resource that is unchanged since an earlier proven backup may use that one's files again
+    reuse_backups: bool = False
 
 
 Store = TableStore | DocumentStore | ObjectStore

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, Protocol
 
+from lockstep.domain.backups import Proof, StoredBackup
+from lockstep.domain.parked import Parked
 from lockstep.domain.progress import Fence, KeyRange, Manifest, Progress
 from lockstep.domain.quarantine import Quarantined, QuarantinedRecord
+from lockstep.domain.rehearsal import Compared, Rehearsal
 from lockstep.domain.run import BatchEntry, RevisionState, Run, ShardState, Standing
 from lockstep.domain.status import Status
 from lockstep.engine.ports.sinks import Sink
@@ -144,10 +148,61 @@ class Ledger(Protocol):
 
     def set_batch_state(self, run_id: str, phase: str, entry: BatchEntry, state: str) -> None: ...
 
-    def save_backup(self, manifest: Manifest, *, proven: bool) -> None: ...
+    def save_backup(self, manifest: Manifest, *, proof: Proof | None) -> None:
+        """Save a backup, and how it was proven; saved again without a proof, it is unproven."""
 
     def backups(self, run_id: str) -> list[Manifest]:
         """Return the backups of a run, proven or not; `Run.backed_up` says whether all of them are."""
+
+    def stored_backups(
+        self,
+        *,
+        conn_id: str | None = None,
+        revision: str | None = None,
+        run_id: str | None = None,
+        removed: bool = False,
+        limit: int = 1000,
+    ) -> list[StoredBackup]:
+        """Return backups with their runs' ends, latest first; removed: those whose files are gone too."""
+
+    def backup_checked(self, manifest: Manifest, *, problem: str | None) -> None:
+        """Note that a backup was read just now, and what was wrong with it."""
+
+    def backup_removed(self, manifest: Manifest) -> None:
+        """Note that a backup's files are gone from the vault."""
+
+    def sync_parked(self, conn_id: str, found: Sequence[Parked], *, why: str) -> int:
+        """Make the list of what is parked in a database what its store shows; return how many things went.
+
+        why: why those that are not there any more are gone, such as "taken back".
+        """
+
+    def parked(self, *, gone: bool = False) -> list[Parked]:
+        """Return what is parked, oldest first; gone: what was, too."""
+
+    def save_shape(self, conn_id: str, run_id: str, shape: Mapping[str, str]) -> None:
+        """Keep the shape that a database had at a run's end: object → definition."""
+
+    def shapes(self) -> dict[str, tuple[str, datetime, dict[str, str]]]:
+        """Return the latest shape of each database: connection id → (run, when, object → definition)."""
+
+    def add_rehearsal(self, rehearsal: Rehearsal) -> None: ...
+
+    def change_rehearsal(self, rehearsal_id: str, **changes: Any) -> Rehearsal:
+        """Change revisions, report_path, report_sha256, predicted, facts (merged) or verdict, which ends it."""
+
+    def rehearsal(self, rehearsal_id: str) -> Rehearsal: ...
+
+    def rehearsal_of(self, dag_id: str, dag_run_id: str) -> Rehearsal | None:
+        """Return the rehearsal that an Airflow run began."""
+
+    def rehearsals(self, limit: int = 50) -> list[Rehearsal]:
+        """Return the latest rehearsals first."""
+
+    def save_comparison(self, compared: Compared) -> None:
+        """Keep what a rehearsal had predicted for a run beside what it took."""
+
+    def comparisons(self, run_id: str | None = None) -> list[Compared]: ...
 
     def history(self, revision: str | None = None) -> list[dict[str, Any]]: ...
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from lockstep.domain.exchange import Applied, BackupPart
+from lockstep.domain.exchange import Adopted, Applied, BackupPart
 from lockstep.domain.objects import ObjectInfo, Seen, StoredObject
 from lockstep.domain.pacing import Limits, Reading
-from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
+from lockstep.domain.parked import Parked
+from lockstep.domain.progress import BackupFile, Change, Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import Everything, Prefix
 
 
@@ -95,6 +96,41 @@ class ObjectStore(Protocol):
 
     def backup(self, touched: Sequence[Prefix | Everything]) -> Iterator[BackupPart]:
         """`objects/<key>` copies and `objects.jsonl`, a line an object."""
+
+    def open_scratch(self, name: str) -> ObjectStore:
+        """Make an empty scratch space of this name on the same server, and return a store that works in it.
+
+        One that is there already is emptied first. Refused, naming the right that is missing, where the role may
+        make none; and for a name that domain.scratch does not allow.
+        """
+
+    def drop_scratch(self, name: str) -> None:
+        """Remove a scratch space with all that is in it; one that is not there is fine."""
+
+    def scratches(self) -> list[str]:
+        """Return the names of all scratch spaces on the server."""
+
+    def load(self, files: Sequence[BackupFile], read: Callable[[str], Iterator[bytes]]) -> None:
+        """Put a backup of this kind into this store, which holds none of its resources yet; bounded memory.
+
+        read: path → its bytes. The files are those of one manifest.
+        """
+
+    def adopt(self, source: ObjectStore, resources: Sequence[Prefix | Everything]) -> Adopted:
+        """Make resources here what they are in `source`, a store of the same server; everything else stays.
+
+        Records that are the same already are not written. Interrupted, it can be done again. Refused, by name and
+        before anything is changed, where something hangs on a resource that cannot be kept.
+        """
+
+    def parked(self) -> list[Parked]:
+        """Return what is parked here under reserved names, with size and age as far as they are known."""
+
+    def remove_parked(self, parked: Parked) -> None:
+        """Remove one parked thing for good; gone already is fine. Refused for a name that is not reserved."""
+
+    def portrait(self) -> dict[str, str]:
+        """Return the shape of all that is in use: object, such as "table users", → its definition as text."""
 
     def handle(self) -> Any:
         """The boto3 S3 client and the bucket's name, as a pair."""

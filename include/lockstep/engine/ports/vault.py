@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from lockstep.domain.exchange import BackupPart
@@ -26,6 +26,15 @@ class Vault(Protocol):
     def put(self, path: str, body: bytes, content_type: str = "application/octet-stream") -> None: ...
 
     def get(self, path: str) -> bytes: ...
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """Stream an object's body, in bounded memory; DataError where there is none."""
+
+    def paths(self, folder: str) -> Iterator[str]:
+        """Yield the paths below a folder, in order."""
+
+    def remove(self, paths: Iterable[str]) -> int:
+        """Delete objects; those that are gone already are fine. Return how many were asked for."""
 
     def exists(self, path: str) -> bool: ...
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
+from lockstep.domain.backups import Proof, StoredBackup
+from lockstep.domain.parked import Parked
 from lockstep.domain.progress import Fence, KeyRange, Manifest, Progress
 from lockstep.domain.quarantine import Quarantined, QuarantinedRecord
+from lockstep.domain.rehearsal import Compared, Rehearsal
 from lockstep.domain.run import BatchEntry, RevisionState, Run, ShardState, Standing
 from lockstep.stores.ledger import (
     backups,
@@ -15,10 +19,13 @@ from lockstep.stores.ledger import (
     history,
     leases,
     outbox,
+    parked,
     pauses,
     quarantine,
+    rehearsals,
     runs,
     schema,
+    shapes,
     shards,
 )
 from lockstep.stores.ledger.connect import Connections
@@ -140,13 +147,79 @@ class PostgresLedger:
         with self._connections.transaction() as db:
             batches.set_state(db, run_id, phase, entry, state)
 
-    def save_backup(self, manifest: Manifest, *, proven: bool) -> None:
+    def save_backup(self, manifest: Manifest, *, proof: Proof | None) -> None:
         with self._connections.transaction() as db:
-            backups.save(db, manifest, proven)
+            backups.save(db, manifest, proof)
 
     def backups(self, run_id: str) -> list[Manifest]:
         with self._connections.transaction() as db:
             return backups.read(db, run_id)
+
+    def stored_backups(
+        self,
+        *,
+        conn_id: str | None = None,
+        revision: str | None = None,
+        run_id: str | None = None,
+        removed: bool = False,
+        limit: int = 1000,
+    ) -> list[StoredBackup]:
+        with self._connections.transaction() as db:
+            return backups.listed(
+                db, conn_id=conn_id, revision=revision, run_id=run_id, removed=removed, limit=limit
+            )
+
+    def backup_checked(self, manifest: Manifest, *, problem: str | None) -> None:
+        with self._connections.transaction() as db:
+            backups.checked(db, manifest, problem)
+
+    def backup_removed(self, manifest: Manifest) -> None:
+        with self._connections.transaction() as db:
+            backups.removed(db, manifest)
+
+    def sync_parked(self, conn_id: str, found: Sequence[Parked], *, why: str) -> int:
+        with self._connections.transaction() as db:
+            return parked.sync(db, conn_id, found, why)
+
+    def parked(self, *, gone: bool = False) -> list[Parked]:
+        with self._connections.transaction() as db:
+            return parked.read(db, gone)
+
+    def save_shape(self, conn_id: str, run_id: str, shape: Mapping[str, str]) -> None:
+        with self._connections.transaction() as db:
+            shapes.save(db, conn_id, run_id, shape)
+
+    def shapes(self) -> dict[str, tuple[str, datetime, dict[str, str]]]:
+        with self._connections.transaction() as db:
+            return shapes.latest(db)
+
+    def add_rehearsal(self, rehearsal: Rehearsal) -> None:
+        with self._connections.transaction() as db:
+            rehearsals.add(db, rehearsal)
+
+    def change_rehearsal(self, rehearsal_id: str, **changes: Any) -> Rehearsal:
+        with self._connections.transaction() as db:
+            return rehearsals.change(db, rehearsal_id, changes)
+
+    def rehearsal(self, rehearsal_id: str) -> Rehearsal:
+        with self._connections.transaction() as db:
+            return rehearsals.one(db, rehearsal_id)
+
+    def rehearsal_of(self, dag_id: str, dag_run_id: str) -> Rehearsal | None:
+        with self._connections.transaction() as db:
+            return rehearsals.of_caller(db, dag_id, dag_run_id)
+
+    def rehearsals(self, limit: int = 50) -> list[Rehearsal]:
+        with self._connections.transaction() as db:
+            return rehearsals.latest(db, limit)
+
+    def save_comparison(self, compared: Compared) -> None:
+        with self._connections.transaction() as db:
+            rehearsals.compare(db, compared)
+
+    def comparisons(self, run_id: str | None = None) -> list[Compared]:
+        with self._connections.transaction() as db:
+            return rehearsals.comparisons(db, run_id)
 
     def history(self, revision: str | None = None) -> list[dict[str, Any]]:
         """Return entries as plain JSON, oldest first."""

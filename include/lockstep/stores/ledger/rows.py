@@ -7,8 +7,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from lockstep.domain.backups import Proof, StoredBackup
+from lockstep.domain.parked import Parked
 from lockstep.domain.progress import BackupFile, Fingerprint, Manifest, Progress
 from lockstep.domain.quarantine import Quarantined, QuarantinedRecord
+from lockstep.domain.rehearsal import Compared, Prediction, Rehearsal, Verdict
 from lockstep.domain.run import BatchEntry, Caller, Pause, RevisionState, Run, ShardState
 from lockstep.domain.status import RunStatus, Status
 from lockstep.stores.ledger.plain import iso, utc
@@ -140,3 +143,68 @@ def manifest_of(given: Row) -> Manifest:
         slug: Fingerprint.from_json(held) for slug, held in fields["fingerprints"].items()
     }
     return Manifest(**fields)
+
+
+def backup_of(row: Row) -> StoredBackup:
+    """Return a row of `_migration_backups`, with its run's revision, direction and status, as a value."""
+    return StoredBackup(
+        manifest=manifest_of(row["manifest"]),
+        revision=row["revision"],
+        way=row["direction"],
+        run_status=RunStatus(row["status"]),
+        saved_at=utc(row["saved_at"]),
+        proof=None if row["proof"] is None else Proof(row["proof"]),
+        proven_at=_time(row["proven_at"]),
+        checked_at=_time(row["checked_at"]),
+        problem=row["problem"],
+        removed_at=_time(row["removed_at"]),
+    )
+
+
+def parked_of(row: Row) -> Parked:
+    """Return a row of `_migration_parked` as a value."""
+    return Parked(
+        conn_id=row["conn_id"],
+        kind=row["kind"],
+        resource=row["resource"],
+        parked_as=row["parked_as"],
+        parked_at=utc(row["parked_at"]),
+        run_id=row["run_id"],
+        revision=row["revision"],
+        bytes=row["bytes"],
+        records=row["records"],
+        gone_at=_time(row["gone_at"]),
+        gone_why=row["gone_why"],
+    )
+
+
+def rehearsal_of(row: Row) -> Rehearsal:
+    """Return a row of `_migration_rehearsals` as a value."""
+    return Rehearsal(
+        id=row["id"],
+        target=row["target"],
+        caller=Caller(dag_id=row["dag_id"], dag_run_id=row["dag_run_id"], by=row["asked_by"]),
+        started_at=utc(row["started_at"]),
+        ended_at=_time(row["ended_at"]),
+        verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
+        revisions=row["revisions"],
+        params=row["params"],
+        report_path=row["report_path"],
+        report_sha256=row["report_sha256"],
+        predicted={revision: Prediction(**given) for revision, given in row["predicted"].items()},
+        facts=row["facts"],
+    )
+
+
+def compared_of(row: Row) -> Compared:
+    """Return a row of `_migration_predictions` as a value."""
+    return Compared(
+        rehearsal_id=row["rehearsal_id"],
+        run_id=row["run_id"],
+        revision=row["revision"],
+        predicted=Prediction(
+            seconds=row["predicted_seconds"], low=row["low_seconds"], high=row["high_seconds"]
+        ),
+        actual_seconds=row["actual_seconds"],
+        at=utc(row["at"]),
+    )
