@@ -24,7 +24,8 @@ from lockstep.domain.resources import (
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
-from lockstep.engine.services import Services
+from lockstep.engine.ports import DocumentStore, ObjectStore, TableStore
+from lockstep.engine.services import Services, Store
 from lockstep.engine.unchanged import refuse_changed
 
 
@@ -36,23 +37,29 @@ def touched_in(revision: Revision, database: Database) -> tuple[Touched, ...]:
 
 
 def fingerprints(
-    services: Services, database: Database, touched: Sequence[Touched], *, keys_only: bool = False
+    services: Services,
+    database: Database,
+    touched: Sequence[Touched],
+    *,
+    keys_only: bool = False,
+    store: Store | None = None,
 ) -> dict[str, Fingerprint]:
-    """Fingerprint resources of one database, by slug; keys_only: without their content and shape."""
+    """Fingerprint resources of one database, by slug; keys_only: without their content and shape.
+
+    `store`: where they are read, if not in the database itself, such as a scratch space.
+    """
     found: dict[str, Fingerprint] = {}
-    if isinstance(database, Postgres):
-        for resource in touched:
-            found.update(services.tables(database).fingerprint(cast(Table, resource), keys_only=keys_only))
-    elif isinstance(database, Mongo):
-        for resource in touched:
-            found[resource.slug] = services.documents(database).fingerprint(
-                cast(Collection, resource), keys_only=keys_only
-            )
-    else:
-        for resource in touched:
-            found[resource.slug] = services.objects(database).fingerprint(
-                cast(Prefix, resource), keys_only=keys_only
-            )
+    opened = store or services.store(database)
+    for resource in touched:
+        if isinstance(database, Postgres):
+            tables = cast(TableStore, opened)
+            found.update(tables.fingerprint(cast(Table, resource), keys_only=keys_only))
+        elif isinstance(database, Mongo):
+            documents = cast(DocumentStore, opened)
+            found[resource.slug] = documents.fingerprint(cast(Collection, resource), keys_only=keys_only)
+        else:
+            objects = cast(ObjectStore, opened)
+            found[resource.slug] = objects.fingerprint(cast(Prefix, resource), keys_only=keys_only)
     return found
 
 
