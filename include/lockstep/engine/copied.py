@@ -32,17 +32,35 @@ def copy_of(
     differ. The scratch space is dropped at the end unless it is to be kept.
     `mark`: what tells this scratch space from others, such as the run's id.
     """
+    with scratch_beside(services, database, mark=mark, part=manifest.conn_id, keep=keep) as scratch:
+        fill(services, database, scratch, manifest)
+        yield scratch
+
+
+@contextmanager
+def scratch_beside(
+    services: Services, database: Database, *, mark: str, part: str, keep: bool = False
+) -> Iterator[Store]:
+    """Make an empty scratch space beside a database, and drop it at the end unless it is to be kept.
+
+    Raises Refused where the role may make none.
+    """
     live = services.store(database)
-    name = scratch_name(mark, manifest.conn_id)
+    name = scratch_name(mark, part)
     scratch: Store = live.open_scratch(name)
     try:
-        services.log.info(f"restoring the backup of {manifest.conn_id} into {name}", bytes=manifest.size)
-        scratch.load(manifest.files, services.vault.read)
-        refuse_different(services, database, scratch, manifest)
         yield scratch
     finally:
         if not keep:
             live.drop_scratch(name)
+
+
+def fill(services: Services, database: Database, scratch: Store, manifest: Manifest) -> None:
+    """Load a backup into an empty scratch space; BackupNotProven where it then is not what was backed up."""
+    services.log.info(f"restoring the backup of {manifest.conn_id} beside it", bytes=manifest.size)
+    scratch.load(manifest.files, services.vault.read)
+    services.reached("copy loaded")
+    refuse_different(services, database, scratch, manifest)
 
 
 def refuse_different(services: Services, database: Database, copy: Store, manifest: Manifest) -> None:

@@ -63,7 +63,7 @@ def verify_restored(services: Services, revision: Revision, run: Run) -> dict[st
     reference = run.source_run if phase == "downgrade" else run.id
     # A shard that failed is never done: without the lease, comparing large resources would look like silence.
     with kept(services, run):
-        differing = _compare(services, revision, reference) if reference else {}
+        differing = differences(services, revision, reference) if reference else {}
     for resource, how in differing.items():
         services.log.info(f"{resource}: {how}" if how else f"{resource}: as it was before the upgrade")
     wrong = {resource: how for resource, how in differing.items() if how}
@@ -80,7 +80,8 @@ def verify_restored(services: Services, revision: Revision, run: Run) -> dict[st
     return {"compared": len(differing), "differing": sorted(wrong)}
 
 
-def _compare(services: Services, revision: Revision, run_id: str) -> dict[str, str | None]:
+def differences(services: Services, revision: Revision, run_id: str) -> dict[str, str | None]:
+    """Return how each resource differs from what a run backed up, None where it does not."""
     found: dict[str, str | None] = {}
     manifests = {manifest.conn_id: manifest for manifest in services.ledger.backups(run_id)}
     for database in revision.databases:
