@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lockstep.domain.progress import Cursor
+from lockstep.domain.progress import Cursor, Fingerprint
 from lockstep.domain.quarantine import Quarantined
 
 
@@ -23,6 +23,9 @@ class BackupPart:
     count: Callable[[], int | None] = lambda: None
     content_type: str = "application/octet-stream"
     metadata: Mapping[str, str] | None = None
+    #: resource slug → its fingerprint in the very state that was read, known after the chunks; None where the
+    #: store has no snapshot of several reads
+    fingerprints: Callable[[], Mapping[str, Fingerprint]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,14 +17,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from shutil import which
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from psycopg.conninfo import make_conninfo
 
 from lockstep.domain.errors import LockstepError, Refused, Unavailable
 from lockstep.domain.exchange import BackupPart
-from lockstep.domain.resources import Everything, Table
+from lockstep.domain.progress import Fingerprint
+from lockstep.domain.resources import Everything, Postgres, Table
 from lockstep.stores.postgres.connect import Connector
+from lockstep.stores.postgres.fingerprint import fingerprint
 from lockstep.stores.postgres.schema import PARKED
 from lockstep.stores.postgres.shape import all_tables
 from lockstep.stores.postgres.text import Conn, one, quote, run
@@ -131,6 +133,7 @@ def backup(
         holds="postgres archive",
         chunks=dump.chunks,
         count=dump.count,
+        fingerprints=dump.fingerprints,
         metadata={"pg-dump": program.version, "server": version.split()[0]},
     )
 
@@ -179,11 +182,15 @@ class Dump:
     connector: Connector
     touched: tuple[Table | Everything, ...]
     program: Program
-    _rows: int | None = field(default=None, init=False)
+    _held: dict[str, Fingerprint] | None = field(default=None, init=False)
 
     def count(self) -> int | None:
         """Return the rows of the tables touched, in the very state that was dumped."""
-        return self._rows
+        return None if self._held is None else sum(held.count for held in self._held.values())
+
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        """Return the fingerprints of the tables touched, by slug, in the very state that was dumped."""
+        return dict(self._held or {})
 
     def chunks(self) -> Iterator[bytes]:
         """Stream the archive; a consumer that stops early ends pg_dump."""
@@ -194,14 +201,23 @@ class Dump:
             # Past a pooler: what pg_dump sets would stay there, an empty search path for the next client.
             params = self.connector.past_pooler(conn)
             yield from self._stream([*self._selection(conn, tables), f"--snapshot={snapshot}"], params)
-            # The same snapshot still: these are the rows that pg_dump saw.
-            self._rows = sum(one(conn, f"SELECT count(*) FROM {name}")[0] for name in tables.values())
+            # The same snapshot still: this is what pg_dump saw.
+            self._held = {table.slug: fingerprint(conn, table) for table in self._touched(conn)}
+
+    def _touched(self, conn: Conn) -> list[Table]:
+        """Return the tables touched, whether they exist or not."""
+        found: list[Table] = []
+        for touched in self.touched:
+            if isinstance(touched, Everything):
+                database = cast(Postgres, touched.database)
+                found += [Table(database, name, schema=schema) for schema, name in all_tables(conn)]
+            else:
+                found.append(touched)
+        return found
 
     def _tables(self, conn: Conn) -> dict[int, str]:
         """Return the tables touched that exist, by identity."""
-        names: list[tuple[str, str]] = []
-        for touched in self.touched:
-            names += all_tables(conn) if isinstance(touched, Everything) else [(touched.schema, touched.name)]
+        names = [(table.schema, table.name) for table in self._touched(conn)]
         # to_regclass takes the name as a value: the per cent signs that quote() doubles are single there.
         found = {one(conn, OID, {"name": quote(*name).replace("%%", "%")})[0]: quote(*name) for name in names}
         found.pop(None, None)
