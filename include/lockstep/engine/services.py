@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 
 from lockstep.domain.pacing import Limits, Signal
 from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
-from lockstep.engine.ports import DocumentStore, Ledger, ObjectStore, Sink, TableStore, Vault
+from lockstep.engine.ports import Announcer, DocumentStore, Ledger, ObjectStore, Sink, TableStore, Vault
 
 
 class Log(Protocol):
@@ -83,6 +83,8 @@ class Services:
     stores: Callable[[Database], Store]
     log: Log
     sinks: tuple[Sink, ...] = ()
+    #: opens who is told of rehearsals: most tasks never ask
+    announcers: Callable[[], tuple[Announcer, ...]] = tuple
     #: the project's own signals, by name
     signals: Mapping[str, Signal] = field(default_factory=dict)
     #: told what a shard came to, from time to time: for whoever shows it live

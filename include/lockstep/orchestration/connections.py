@@ -36,6 +36,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "password": "<secret key>",
         "extra": {"region_name": "…", "service_config": {"s3": {"bucket_name": "…"}}},
     },
+    "http": {"host": "https://…", "password": "<token>"},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def services_for(
     `told`: called with what a shard came to, from time to time.
     """
     from lockstep.engine.services import Services
+    from lockstep.orchestration.announcers import announcers
     from lockstep.orchestration.params import settings_from
     from lockstep.orchestration.signals import project_signals
 
@@ -44,6 +46,7 @@ def services_for(
         vault=vault(),
         stores=open_store,
         sinks=sinks(log),
+        announcers=partial(announcers, log),
         signals=project_signals(),
         told=told,
         settings=settings_from(params),

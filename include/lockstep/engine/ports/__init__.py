@@ -4,6 +4,7 @@ Every method that meets a server raises Unavailable when it does not answer (wor
 LockstepErrors for what a retry would not mend. Driver exceptions never leave a store.
 """
 
+from lockstep.engine.ports.announcers import Announcer
 from lockstep.engine.ports.documents import DocumentStore
 from lockstep.engine.ports.ledger import Ledger, LedgerUnit
 from lockstep.engine.ports.objects import ObjectStore
@@ -12,6 +13,7 @@ from lockstep.engine.ports.tables import TableReader, TableStore, TableUnit
 from lockstep.engine.ports.vault import Vault
 
 __all__ = [
+    "Announcer",
     "DocumentStore",
     "Ledger",
     "LedgerUnit",
