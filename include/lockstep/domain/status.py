@@ -48,6 +48,7 @@ EDGES: dict[Status, dict[Status, str]] = {
     },
     Status.ROLLED_BACK: {
         Status.UPGRADING: "tried again: the backup is proven, the first operation may start",
+        Status.APPLIED: "a backup of the time when it was applied was put back",
     },
     Status.UPGRADING: {
         Status.APPLIED: "every operation is done and the verification holds",
