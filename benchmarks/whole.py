@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from benchmarks import children
 from benchmarks.ours import Opened
-from lockstep.engine.backup import prove_backups, take_backup
+from lockstep.engine.backup import take_backup
 from lockstep.engine.emitting import emit
+from lockstep.engine.proving import prove_backups
 from lockstep.engine.recording import record
 from lockstep.engine.steps import settle
 

@@ -12,7 +12,8 @@ from world import World
 
 from lockstep.domain.revision import Direction, Revision
 from lockstep.domain.run import Run
-from lockstep.engine.backup import prove_backups, take_backup
+from lockstep.engine.backup import take_backup
+from lockstep.engine.proving import prove_backups
 
 #: A counter in each row, and a sequence that counts every write of a row, those that were rolled back too.
 ROWS = """

@@ -15,10 +15,11 @@ from lockstep.domain.revision import Direction, Revision
 from lockstep.domain.run import Caller, Run
 from lockstep.domain.status import RunStatus
 from lockstep.engine.atomic import run_atomic
-from lockstep.engine.backup import prove_backups, take_backup
+from lockstep.engine.backup import take_backup
 from lockstep.engine.emitting import emit
 from lockstep.engine.opening import current_run, open_run
 from lockstep.engine.outcome import outcome
+from lockstep.engine.proving import prove_backups
 from lockstep.engine.recording import note_failure, record
 from lockstep.engine.services import Services
 from lockstep.engine.steps import plan_step, run_step_shard, settle

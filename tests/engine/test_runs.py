@@ -12,7 +12,8 @@ from world import World
 from lockstep.domain.chain import load_chain
 from lockstep.domain.errors import BackupNotProven, NotAtTarget, Refused
 from lockstep.domain.status import RunStatus
-from lockstep.engine.backup import prove_backups, take_backup
+from lockstep.engine.backup import take_backup
+from lockstep.engine.proving import prove_backups
 from lockstep.engine.recording import record
 from lockstep.engine.routing import plan_route
 from lockstep.engine.steps import run_step_shard

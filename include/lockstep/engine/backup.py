@@ -1,15 +1,16 @@
-"""Back up what a revision touches, and prove it, before anything else."""
+"""Back up what a revision touches, before anything else."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, cast
 
 from lockstep.domain.backups import Proof
 from lockstep.domain.errors import BackupNotProven
+from lockstep.domain.exchange import BackupPart
 from lockstep.domain.progress import Fingerprint, Manifest
 from lockstep.domain.resources import (
     Collection,
@@ -23,10 +24,22 @@ from lockstep.domain.resources import (
 )
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
-from lockstep.domain.status import RunStatus, Status
+from lockstep.engine.lease import kept
 from lockstep.engine.ports import DocumentStore, ObjectStore, TableStore
-from lockstep.engine.services import Services, Store
+from lockstep.engine.quiescence import changed_meanwhile, consistency, worth_a_look
+from lockstep.engine.reuse import earlier_backup, manifest_again
+from lockstep.engine.services import Services, Settings, Store
 from lockstep.engine.unchanged import refuse_changed
+
+#: times that a store without a snapshot is read again, since it changed meanwhile
+ATTEMPTS = 3
+
+
+def proof_of(settings: Settings, size: int) -> Proof:
+    """Return how a backup of so many bytes is to be proven."""
+    if settings.proof == "auto":
+        return Proof.RESTORE if size <= settings.proof_restore_bytes else Proof.CHECKSUM
+    return Proof(settings.proof)
 
 
 def touched_in(revision: Revision, database: Database) -> tuple[Touched, ...]:
@@ -66,20 +79,97 @@ def fingerprints(
 def take_backup(services: Services, revision: Revision, run: Run, database: Database) -> dict[str, Any]:
     """Write the backup of one database to the vault; return its size and place.
 
-    Written before, by an attempt that ended: that one stays and is said.
+    Written before, by an attempt that ended: that one stays and is said. Raises BackupNotProven, naming the
+    resource, where it changes each time that it is read and the store has no snapshot.
     """
     refuse_changed(run, revision)
     services.ledger.heartbeat(run.id, run.epoch, services.settings.lease_seconds)
     if run.backed_up:
         return {"skipped": "the backups of this run are proven already"}
-    folder = f"backups/{run.id}/{database.conn_id}"
     touched = touched_in(revision, database)
+    with kept(services, run):
+        manifest = _earlier(services, run, database, touched) or _taken(services, run, database, touched)
+        services.vault.put(manifest.path, manifest_json(manifest), "application/json")
+    services.ledger.save_backup(manifest, proof=None)
+    for slug, held in manifest.fingerprints.items():
+        services.log.info(
+            f"{slug}: {held.count} record(s)" if held.present else f"{slug}: not there yet", resource=slug
+        )
+    services.log.info(
+        f"{'uses again' if manifest.reuses else 'wrote'} {len(manifest.files)} file(s), {manifest.size} bytes",
+        manifest=services.vault.uri(manifest.path),
+        consistency=manifest.consistency,
+    )
+    return {
+        "files": len(manifest.files),
+        "bytes": manifest.size,
+        "records": sum(held.count for held in manifest.fingerprints.values()),
+        "manifest": services.vault.uri(manifest.path),
+        "consistency": manifest.consistency,
+    } | ({"reuses": sorted(set(manifest.reuses.values()))} if manifest.reuses else {})
+
+
+def folder_of(run: Run, database: Database) -> str:
+    """Return where a run's backup of a database lies in the vault."""
+    return f"backups/{run.id}/{database.conn_id}"
+
+
+def _earlier(services: Services, run: Run, database: Database, touched: Sequence[Touched]) -> Manifest | None:
+    """Return a manifest with an earlier backup's files, where the run may use them and nothing has changed."""
+    if not services.settings.reuse_backups:
+        return None
+    now = fingerprints(services, database, touched)
+    earlier = earlier_backup(services, database, run, now)
+    if earlier is None:
+        services.log.info(f"no earlier backup of {database.conn_id} is still what is there: taking one")
+        return None
+    services.log.info(
+        f"{database.conn_id} is what run {earlier.run_id} backed up: using its files again",
+        manifest=services.vault.uri(earlier.path),
+    )
+    return manifest_again(earlier, run, f"{folder_of(run, database)}/manifest.json", now)
+
+
+def _taken(services: Services, run: Run, database: Database, touched: Sequence[Touched]) -> Manifest:
+    """Back a database up, once more where it changed while it was read without a snapshot."""
+    folder = folder_of(run, database)
     services.log.info(
         f"backing up {', '.join(str(t) for t in touched)}", to=services.vault.uri(folder), run=run.id
     )
+    for attempt in range(1, ATTEMPTS + 1):
+        manifest, changed = _read_once(services, run, database, touched, folder)
+        if not changed:
+            return manifest
+        told = "; ".join(f"{slug}: {how}" for slug, how in changed.items())
+        if isinstance(database, Postgres):
+            services.log.warning(f"written to while it was backed up, which is not in the backup: {told}")
+            return manifest
+        services.log.warning(f"it changed while it was backed up (attempt {attempt} of {ATTEMPTS}): {told}")
+    raise BackupNotProven(
+        f"{database.conn_id} changed each of {ATTEMPTS} times that it was backed up: {told}. Nothing was changed by "
+        "this run. Stop what writes to it while the revision is applied, then trigger the run again.",
+        conn_id=database.conn_id,
+        resources=sorted(changed),
+    )
+
+
+def _read_once(
+    services: Services, run: Run, database: Database, touched: Sequence[Touched], folder: str
+) -> tuple[Manifest, dict[str, str] | None]:
+    """Write one backup; return its manifest, and what changed meanwhile: None where nobody looked."""
     store = services.store(database)
-    before = fingerprints(services, database, touched)
-    files = services.vault.write_many(folder, store.backup(touched))  # type: ignore[arg-type]
+    # A store with a snapshot says itself what it held; of any other it is read before, and looked at again after.
+    held = {} if isinstance(database, Postgres) else fingerprints(services, database, touched)
+    parts = _listening(store.backup(touched), held)  # type: ignore[arg-type]
+    files = services.vault.write_many(folder, parts)
+    # Restored and compared as a whole, a backup that is not what it should be is found then.
+    keys_only = isinstance(database, Postgres) or (
+        proof_of(services.settings, sum(file.size for file in files)) is Proof.RESTORE
+    )
+    changed = None
+    if worth_a_look(database, held):
+        now = fingerprints(services, database, touched, keys_only=keys_only)
+        changed = changed_meanwhile(held, now, keys_only=keys_only)
     manifest = Manifest(
         run_id=run.id,
         conn_id=database.conn_id,
@@ -87,91 +177,19 @@ def take_backup(services: Services, revision: Revision, run: Run, database: Data
         path=f"{folder}/manifest.json",
         taken_at=datetime.now(timezone.utc),
         files=tuple(sorted(files, key=lambda file: file.path)),
-        fingerprints=before,
+        fingerprints=held,
         made_by=dict(store.check()),
+        consistency=consistency(database, held, changed, keys_only=keys_only),
     )
-    services.vault.put(manifest.path, manifest_json(manifest), "application/json")
-    services.ledger.save_backup(manifest, proof=None)
-    for slug, held in before.items():
-        services.log.info(
-            f"{slug}: {held.count} record(s)" if held.present else f"{slug}: not there yet", resource=slug
-        )
-    services.log.info(
-        f"wrote {len(files)} file(s), {manifest.size} bytes", manifest=services.vault.uri(manifest.path)
-    )
-    return {
-        "files": len(files),
-        "bytes": manifest.size,
-        "records": sum(held.count for held in before.values()),
-        "manifest": services.vault.uri(manifest.path),
-    }
+    return manifest, changed
 
 
-def prove_backups(services: Services, revision: Revision, run: Run) -> dict[str, Any]:
-    """Read every backup of the run back, compare it with its manifest, and open the way to the data.
-
-    Raises BackupNotProven, naming the object, where size or SHA-256 differ or a database has no backup.
-    """
-    refuse_changed(run, revision)
-    services.ledger.heartbeat(run.id, run.epoch, services.settings.lease_seconds)
-    if run.backed_up:
-        return {"skipped": "the backups of this run are proven already"}
-    taken = {manifest.conn_id: manifest for manifest in services.ledger.backups(run.id)}
-    for database in revision.databases:
-        if database.conn_id not in taken:
-            raise BackupNotProven(
-                f"run {run.id} has no backup of {database.conn_id}. Clear the task backup.{database.conn_id}.",
-                conn_id=database.conn_id,
-            )
-    for manifest in taken.values():
-        _prove(services, manifest)
-        services.ledger.save_backup(manifest, proof=Proof.CHECKSUM)
-    _open_the_gate(services, revision, run, list(taken.values()))
-    size = sum(manifest.size for manifest in taken.values())
-    services.log.info(
-        f"proven: {sum(len(m.files) for m in taken.values())} file(s), {size} bytes match their manifests",
-        run=run.id,
-    )
-    return {"databases": len(taken), "bytes": size}
-
-
-def _prove(services: Services, manifest: Manifest) -> None:
-    kept = services.vault.get(manifest.path)
-    if kept != manifest_json(manifest):
-        raise BackupNotProven(
-            f"the manifest {services.vault.uri(manifest.path)} is not what the ledger says was written. "
-            "Nothing was changed; look who writes to the vault, then trigger the run again.",
-            path=manifest.path,
-        )
-    for file in manifest.files:
-        size, sha256 = services.vault.digest(file.path)
-        if (size, sha256) != (file.size, file.sha256):
-            raise BackupNotProven(
-                f"{services.vault.uri(file.path)} reads back as {size} bytes, SHA-256 {sha256[:12]}…, and was "
-                f"written as {file.size} bytes, {file.sha256[:12]}…. Nothing was changed; look at the vault's "
-                "storage, then trigger the run again.",
-                path=file.path,
-            )
-
-
-def _open_the_gate(services: Services, revision: Revision, run: Run, taken: Sequence[Manifest]) -> None:
-    size = sum(manifest.size for manifest in taken)
-    with services.ledger.unit() as unit:
-        if unit.run(run.id).status is not RunStatus.OPEN or unit.run(run.id).backed_up:
-            return
-        unit.change_run(run.id, backed_up=True)
-        wanted = Status.UPGRADING if run.direction == "upgrade" else Status.ROLLING_BACK
-        unit.set_status(revision.id, wanted, run_id=run.id)
-        unit.say(
-            run.id,
-            "migration.backed_up",
-            {
-                "revision": revision.id,
-                "run": run.id,
-                "bytes": size,
-                "manifests": [services.vault.uri(manifest.path) for manifest in taken],
-            },
-        )
+def _listening(parts: Iterable[BackupPart], held: dict[str, Fingerprint]) -> Iterator[BackupPart]:
+    """Pass parts on, and keep what they say, once they were read, of the state that they are of."""
+    for part in parts:
+        yield part
+        if part.fingerprints is not None:
+            held.update(part.fingerprints())
 
 
 def manifest_json(manifest: Manifest) -> bytes:
