@@ -88,7 +88,7 @@ def take_backup(services: Services, revision: Revision, run: Run, database: Data
         return {"skipped": "the backups of this run are proven already"}
     touched = touched_in(revision, database)
     with kept(services, run):
-        manifest = _earlier(services, run, database, touched) or _taken(services, run, database, touched)
+        manifest = _earlier(services, run, database, touched) or back_up(services, run, database, touched)
         services.vault.put(manifest.path, manifest_json(manifest), "application/json")
     services.ledger.save_backup(manifest, proof=None)
     for slug, held in manifest.fingerprints.items():
@@ -130,8 +130,12 @@ def _earlier(services: Services, run: Run, database: Database, touched: Sequence
     return manifest_again(earlier, run, f"{folder_of(run, database)}/manifest.json", now)
 
 
-def _taken(services: Services, run: Run, database: Database, touched: Sequence[Touched]) -> Manifest:
-    """Back a database up, once more where it changed while it was read without a snapshot."""
+def back_up(services: Services, run: Run, database: Database, touched: Sequence[Touched]) -> Manifest:
+    """Back resources of a database up, once more where they changed while they were read without a snapshot.
+
+    Whoever calls keeps the lease, and puts the manifest into the vault and the ledger. Raises BackupNotProven, naming
+    the resource, where it changes each time.
+    """
     folder = folder_of(run, database)
     services.log.info(
         f"backing up {', '.join(str(t) for t in touched)}", to=services.vault.uri(folder), run=run.id
