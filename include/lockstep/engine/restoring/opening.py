@@ -12,6 +12,7 @@ from lockstep.domain.errors import Refused
 from lockstep.domain.resources import Database
 from lockstep.domain.run import Caller, Run
 from lockstep.domain.status import RunStatus
+from lockstep.engine.opening import current_run
 from lockstep.engine.ports import LedgerUnit
 from lockstep.engine.restoring.closing import close_open_run, fence_off
 from lockstep.engine.restoring.plan import RestorePlan
@@ -39,6 +40,23 @@ def open_restore(
     services.ledger.check()
     with services.ledger.unit() as unit:
         run = _opened(services, unit, plan, caller, params, alive, approved)
+    return _alone(services, chain, run)
+
+
+def opened_before(services: Services, chain: Chain, caller: Caller) -> Run | None:
+    """Return the restore that this Airflow run opened or took over; None where it may open one.
+
+    Refused where another DAG run has taken it over.
+    """
+    ours = services.ledger.run_of(caller.dag_id, caller.dag_run_id)
+    if ours is None or ours.status is RunStatus.STOPPED:
+        return None
+    services.log.info("this restore was opened before", run=ours.id, status=ours.status.value)
+    return _alone(services, chain, current_run(services, caller.dag_id, caller.dag_run_id))
+
+
+def _alone(services: Services, chain: Chain, run: Run) -> Run:
+    """See that nobody writes any more for the runs that end with this one."""
     if run.status is RunStatus.OPEN:
         for closed in run.facts["closes"]:
             fence_off(services, services.ledger.run(closed), _databases(services, chain, closed))

@@ -1,0 +1,66 @@
+"""Find out which backup is to be put back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lockstep.domain.errors import Refused
+from lockstep.orchestration.tasks.base import Desk, LockstepTask
+
+#: choices that a person is shown
+SHOWN = 20
+
+
+class ChooseBackup(LockstepTask):
+    """Take the backup that the form names, or wait until a person has chosen one."""
+
+    operator_extra_links = ()
+
+    def work(self, desk: Desk) -> Any:
+        from lockstep.engine.restoring import choosing
+        from lockstep.orchestration.asking import awaiting
+        from lockstep.orchestration.params import refuse_bad
+        from lockstep.orchestration.restore_params import into_from, restore_params
+
+        refuse_bad(desk.context["dag_run"].conf, restore_params(), desk.params)
+        into_from(desk.params)
+        named = str(desk.params.get("backup") or "").strip()
+        if named:
+            return {"backup": named}
+        choices = choosing.restorable(desk.services)
+        if not choices:
+            raise Refused("there is no backup yet: the ledger lists none whose files are still in the vault.")
+        raise awaiting(
+            desk,
+            subject="Which backup is to be put back?",
+            body=_body(len(choices)),
+            choices=[choice.words for choice in choices[:SHOWN]],
+            method="answered",
+        )
+
+    def answered(self, context: Any, event: Any = None) -> Any:
+        """Go on with what somebody chose."""
+        return self.guarded(context, lambda desk: self.chosen(desk, event))
+
+    def chosen(self, desk: Desk, event: Any) -> Any:
+        from lockstep.orchestration.asking import answer_of
+
+        answer = answer_of(event)
+        backup = answer.choice.split(" ", 1)[0]
+        desk.log.info(f"{answer.by} chose the backup of run {backup}", backup=backup)
+        at = answer.at.isoformat() if answer.at else None
+        return {"backup": backup, "chosen_by": answer.by, "chosen_at": at}
+
+    def where(self, desk: Desk) -> str:
+        return "choosing a backup"
+
+    def after_failure(self, desk: Desk) -> str:
+        return "nothing was changed. Trigger the DAG again."
+
+
+def _body(count: int) -> str:
+    more = f" The latest {SHOWN} of {count} are listed." if count > SHOWN else ""
+    return (
+        f"Each was taken by the run that it is named after, before that run changed anything.{more} The page of backups "
+        "shows all of them. Nothing happens before the next task has shown what would be overwritten."
+    )
