@@ -251,7 +251,7 @@ def test_a_failed_undo_blocks_later_runs_until_a_person_resumes_it(live: Live) -
     assert live.ledger("SELECT status FROM _migrations WHERE id = '0004'") == [("failed",)]
     said = live.words(dag, "first")
     assert "boom" in said
-    assert "restore the backup by hand" in said
+    assert "trigger the DAG restore with backup" in said
     assert "manifest.json" in said
     live.trigger("rollback", "blocked", target="0002")
     assert live.end_of("rollback", "blocked").state == "failed"

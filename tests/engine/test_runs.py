@@ -185,7 +185,7 @@ def test_a_downgrade_that_fails_blocks_later_runs_and_can_be_resumed(world: Worl
     assert run.status is RunStatus.FAILED, driver.log.text
     assert world.status("0001") == "failed"
     assert world.labels() == ["started", "backed_up", "failed"]
-    with pytest.raises(NotAtTarget, match="restore the backup by hand") as told:
+    with pytest.raises(NotAtTarget, match="trigger the DAG restore with backup") as told:
         driver.outcome(run)
     assert "boom" in str(told.value)
     assert "manifest.json" in str(told.value)

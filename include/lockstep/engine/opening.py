@@ -12,6 +12,7 @@ from lockstep.domain.errors import Refused
 from lockstep.domain.revision import Direction, Revision
 from lockstep.domain.run import Caller, Pause, RevisionState, Run
 from lockstep.domain.status import UNSETTLED, RunStatus, Status
+from lockstep.engine.counting import BEFORE, note_before
 from lockstep.engine.guard import reopen
 from lockstep.engine.ports import LedgerUnit
 from lockstep.engine.quarantine import waiting
@@ -39,6 +40,21 @@ def open_run(
     Returns a run with status NOTHING_TO_DO where the revision is already where it was asked to be.
     """
     services.ledger.check()
+    run = _opened(services, chain, revision, direction, caller, params, alive)
+    if run.status is RunStatus.OPEN and BEFORE not in run.facts:
+        note_before(services, revision, run)
+    return run
+
+
+def _opened(
+    services: Services,
+    chain: Chain,
+    revision: Revision,
+    direction: Direction,
+    caller: Caller,
+    params: Mapping[str, Any],
+    alive: Callable[[Caller], bool],
+) -> Run:
     with services.ledger.unit() as unit:
         states = register_chain(unit, chain)
         ours = services.ledger.run_of(caller.dag_id, caller.dag_run_id)
@@ -196,6 +212,12 @@ def _take_over(
             f"run {held.id} ({holder}) has not renewed its lease for longer than it lasts: whoever works on it "
             "is frozen or gone, and writes nothing more once it is taken over"
         )
+    if held.direction == "restore":
+        raise Refused(
+            f"restore {held.id} of the backup of run {held.facts.get('backup')} was left half-way when {holder} went "
+            f"away. Finish it first: trigger the DAG restore with backup = {held.facts.get('backup')!r} as before.",
+            run=held.id,
+        )
     if held.revision != revision.id or held.direction != direction:
         raise Refused(
             f"run {held.id} ({held.direction} of {held.revision!r}) was left half-way when {holder} went away. "
@@ -248,8 +270,8 @@ def _resume(
     if run is None or failed.id != revision.id or not params.get("resume"):
         raise Refused(
             f"revision {failed.id!r} is {failed.status}{why}. It blocks every later run. Mend the cause, then "
-            f"trigger the DAG of {failed.id!r} with resume = true to go on where it stopped, or restore its "
-            f"backup by hand (docs/restore-by-hand.md; run {failed.last_run}).",
+            f"trigger the DAG of {failed.id!r} with resume = true to go on where it stopped, or trigger the DAG "
+            f"restore with backup = {failed.last_run!r}, which puts everything back.",
             revision=failed.id,
         )
     refuse_changed(run, revision)

@@ -26,7 +26,8 @@ _NEXT = {
     ),
     RunStatus.FAILED: (
         "It blocks every later run. Mend the cause, then clear the failed task or trigger the DAG with resume = "
-        "true to go on where it stopped; or restore the backup by hand: docs/restore-by-hand.md."
+        "true to go on where it stopped; or trigger the DAG restore with backup = '{run}' to have back what was "
+        "there before."
     ),
     RunStatus.OPEN: "It was not recorded. Clear the task `record` once the ledger answers.",
 }
@@ -55,6 +56,6 @@ def outcome(services: Services, revision: Revision, run: Run) -> dict[str, Any]:
     raise NotAtTarget(
         f"revision {revision.id} ({revision.description}) is not where it was to be: run {run.id} is {run.status}.\n"
         f"  why: {run.error or 'no task left a reason; look for the first red task'}\n"
-        f"  next: {_NEXT[run.status]}{backups}",
+        f"  next: {_NEXT[run.status].format(run=run.id)}{backups}",
         **facts,
     )

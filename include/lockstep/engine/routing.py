@@ -39,7 +39,8 @@ def plan_route(services: Services, chain: Chain, *, target: str, direction: Dire
     if failed is not None:
         raise Refused(
             f"revision {failed.id!r} is failed: {failed.error_message}. It blocks every later run. Trigger its DAG "
-            "with resume = true once the cause is mended, or restore its backup by hand.",
+            "with resume = true once the cause is mended, or trigger the DAG restore with backup = "
+            f"{failed.last_run!r}.",
             revision=failed.id,
         )
     refuse_edited(chain, states)

@@ -84,10 +84,11 @@ def _backups(desk: Desk) -> list[str]:
     if run_id is None:
         return []
     with suppress(Exception):
-        return [
-            f"Backup: {desk.services.vault.uri(manifest.path)}"
-            for manifest in desk.services.ledger.backups(run_id)
-        ]
+        taken = desk.services.ledger.backups(run_id)
+        lines = [f"Backup: {desk.services.vault.uri(manifest.path)}" for manifest in taken]
+        if lines:
+            lines.append(f"To put it back: trigger the DAG restore with backup = {run_id!r}")
+        return lines
     return []
 
 
