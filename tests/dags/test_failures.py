@@ -67,6 +67,7 @@ def test_the_last_words_say_what_how_far_which_record_what_next_and_where_the_ba
         "How far: shard 1 (a to m) is running, 12 batch(es) committed, 60000 record(s) read, 1204 written",
         "Record: uid-1",
         "Backup: s3://vault/backups/run-1/manifest.json",
+        "To put it back: trigger the DAG restore with backup = 'run-1'",
         "What happens next: what was done is taken back.",
         "Error: table users, record 'uid-1': it raised.",
     ):
