@@ -46,18 +46,22 @@ class LedgerUnit(Protocol):
         run_id: str,
         reason: str | None = None,
         error: str | None = None,
+        applied_run: str | None = None,
     ) -> None:
         """Walk one edge of the state machine and append it to the history; Refused where there is none.
 
         applied_at, applied_run and rollback_at follow from the status; `error` None clears error_message
-        on the way to upgrading and applied, and keeps it otherwise.
+        on the way to upgrading and applied, and keeps it otherwise. `applied_run`: on the way to applied, the run
+        whose effects stand, where it is another than this one.
         """
 
     def resolve(self, run_id: str, by: str) -> int:
         """Mark the records that `run_id` left as carried by the run `by`, those that it left again aside."""
 
-    def note(self, run_id: str | None, kind: str, detail: Mapping[str, Any]) -> None:
-        """Append a history entry that is no status change."""
+    def note(
+        self, run_id: str | None, kind: str, detail: Mapping[str, Any], *, who: str | None = None
+    ) -> None:
+        """Append a history entry that is no status change; `who` did it, unless it was who asked for the run."""
 
     def say(self, run_id: str, label: str, data: Mapping[str, Any]) -> str:
         """Put an event into the outbox; return its id (a UUID)."""
@@ -119,6 +123,9 @@ class Ledger(Protocol):
     def lease_age(self, run_id: str) -> float | None:
         """Return seconds since the lease ran out (negative: still held), or None if never taken."""
 
+    def ended_leases(self, *, remove: bool) -> list[str]:
+        """Return the runs that have ended and whose leases have run out; remove: those leases go."""
+
     def plan_shards(self, run_id: str, phase: str, step: int, ranges: Sequence[KeyRange]) -> list[ShardState]:
         """Record a step's shards; if they were planned before, return those and change nothing."""
 
@@ -162,8 +169,12 @@ class Ledger(Protocol):
         run_id: str | None = None,
         removed: bool = False,
         limit: int = 1000,
+        files: bool = True,
     ) -> list[StoredBackup]:
-        """Return backups with their runs' ends, latest first; removed: those whose files are gone too."""
+        """Return backups with their runs' ends, latest first; removed: those whose files are gone too.
+
+        files: False leaves the lists of files empty, which may be long.
+        """
 
     def backup_checked(self, manifest: Manifest, *, problem: str | None) -> None:
         """Note that a backup was read just now, and what was wrong with it."""

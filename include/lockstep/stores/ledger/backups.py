@@ -21,9 +21,12 @@ _SAVE = """
 """
 # The backups of a run.
 _READ = "SELECT manifest FROM _migration_backups WHERE run_id = %s ORDER BY conn_id, path"
-# Backups with what their runs came to, latest first.
+# Backups with what their runs came to, latest first; the list of a backup's files may be left where it is.
 _LISTED = """
-    SELECT b.*, r.revision, r.direction, r.status FROM _migration_backups b JOIN _migration_runs r ON r.id = b.run_id
+    SELECT CASE WHEN %(files)s THEN b.manifest ELSE b.manifest || '{"files": []}' END AS manifest,
+           b.saved_at, b.proof, b.proven_at, b.checked_at, b.problem, b.removed_at,
+           r.revision, r.direction, r.status
+    FROM _migration_backups b JOIN _migration_runs r ON r.id = b.run_id
     WHERE (%(conn_id)s::text IS NULL OR b.conn_id = %(conn_id)s)
       AND (%(revision)s::text IS NULL OR r.revision = %(revision)s)
       AND (%(run)s::text IS NULL OR b.run_id = %(run)s)
@@ -58,9 +61,17 @@ def read(db: Db, run_id: str) -> list[Manifest]:
 
 
 def listed(
-    db: Db, *, conn_id: str | None, revision: str | None, run_id: str | None, removed: bool, limit: int
+    db: Db,
+    *,
+    conn_id: str | None,
+    revision: str | None,
+    run_id: str | None,
+    removed: bool,
+    limit: int,
+    files: bool,
 ) -> list[StoredBackup]:
     values = {"conn_id": conn_id, "revision": revision, "run": run_id, "removed": removed, "limit": limit}
+    values["files"] = files
     return [backup_of(row) for row in db.execute(_LISTED, values)]
 
 

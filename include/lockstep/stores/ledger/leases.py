@@ -39,6 +39,16 @@ _AGE = """
     SELECT extract(epoch FROM clock_timestamp() - expires_at)::float8 AS age
     FROM _migration_leases WHERE run_id = %s
 """
+# Leases that ran out, of runs that have ended.
+_ENDED = """
+    SELECT l.run_id FROM _migration_leases l JOIN _migration_runs r ON r.id = l.run_id
+    WHERE r.status <> 'open' AND l.expires_at < clock_timestamp() ORDER BY l.run_id
+"""
+# Take one away, unless its run was opened again.
+_REMOVE = """
+    DELETE FROM _migration_leases l USING _migration_runs r
+    WHERE r.id = l.run_id AND l.run_id = ANY(%s) AND r.status <> 'open' AND l.expires_at < clock_timestamp()
+"""
 # A number higher than any before.
 _NEXT_EPOCH = "SELECT nextval('_migration_epoch') AS epoch"
 
@@ -69,6 +79,14 @@ def silent(db: Db, run_id: str) -> bool:
 def lease_age(db: Db, run_id: str) -> float | None:
     row = db.execute(_AGE, [run_id]).fetchone()
     return None if row is None else float(row["age"])
+
+
+def ended(db: Db, *, remove: bool) -> list[str]:
+    """Return the ended runs whose leases have run out; remove: those leases go."""
+    found = [row["run_id"] for row in db.execute(_ENDED)]
+    if remove and found:
+        db.execute(_REMOVE, [found])
+    return found
 
 
 def next_epoch(db: Db) -> int:

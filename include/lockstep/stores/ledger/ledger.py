@@ -111,6 +111,10 @@ class PostgresLedger:
         with self._connections.transaction() as db:
             return leases.lease_age(db, run_id)
 
+    def ended_leases(self, *, remove: bool) -> list[str]:
+        with self._connections.transaction() as db:
+            return leases.ended(db, remove=remove)
+
     def plan_shards(self, run_id: str, phase: str, step: int, ranges: Sequence[KeyRange]) -> list[ShardState]:
         with self._connections.transaction() as db:
             return shards.plan(db, run_id, phase, step, ranges)
@@ -163,10 +167,17 @@ class PostgresLedger:
         run_id: str | None = None,
         removed: bool = False,
         limit: int = 1000,
+        files: bool = True,
     ) -> list[StoredBackup]:
         with self._connections.transaction() as db:
             return backups.listed(
-                db, conn_id=conn_id, revision=revision, run_id=run_id, removed=removed, limit=limit
+                db,
+                conn_id=conn_id,
+                revision=revision,
+                run_id=run_id,
+                removed=removed,
+                limit=limit,
+                files=files,
             )
 
     def backup_checked(self, manifest: Manifest, *, problem: str | None) -> None:

@@ -19,10 +19,11 @@ _SEEN = """
         records = coalesce(excluded.records, _migration_parked.records),
         seen_at = clock_timestamp(), gone_at = NULL, gone_why = NULL
 """
-# What was parked in a database, and is not there any more.
+# What was parked in a database, and is not there any more: a later run may have parked another by its name.
 _GONE = """
     UPDATE _migration_parked SET gone_at = clock_timestamp(), gone_why = %(why)s
-    WHERE conn_id = %(conn_id)s AND gone_at IS NULL AND NOT parked_as = ANY(%(there)s)
+    WHERE conn_id = %(conn_id)s AND gone_at IS NULL
+      AND (parked_as, parked_at) NOT IN (SELECT * FROM unnest(%(names)s::text[], %(times)s::timestamptz[]))
 """
 # All that is parked, oldest first.
 _READ = """
@@ -47,8 +48,8 @@ def sync(db: Db, conn_id: str, found: Sequence[Parked], why: str) -> int:
                 "parked_at": one.parked_at,
             },
         )
-    there = [text(one.parked_as) for one in found]
-    return db.execute(_GONE, {"conn_id": conn_id, "there": there, "why": why}).rowcount
+    names, times = [text(one.parked_as) for one in found], [one.parked_at for one in found]
+    return db.execute(_GONE, {"conn_id": conn_id, "names": names, "times": times, "why": why}).rowcount
 
 
 def read(db: Db, gone: bool) -> list[Parked]:

@@ -45,7 +45,7 @@ _MOVE = """
         updated_at = %(at)s,
         checksum = CASE WHEN %(status)s = 'upgrading' THEN %(checksum)s ELSE checksum END,
         applied_at = CASE WHEN %(status)s = 'applied' THEN %(at)s ELSE applied_at END,
-        -- Trying again what was left does not make it another application.
+        -- Trying again what was left, or putting a backup back, does not make it another application.
         applied_run = CASE WHEN %(status)s = 'applied' THEN coalesce(%(source)s::text, %(run)s) ELSE applied_run END,
         rollback_at = CASE %(status)s WHEN 'rolled_back' THEN %(at)s WHEN 'applied' THEN NULL
                       ELSE rollback_at END,
@@ -148,6 +148,7 @@ class PostgresLedgerUnit:
         run_id: str,
         reason: str | None = None,
         error: str | None = None,
+        applied_run: str | None = None,
     ) -> None:
         """Walk one edge and append it to the history; Refused, with nothing written, where there is none."""
         row = self._db.execute(_REVISION, [revision]).fetchone()
@@ -173,7 +174,7 @@ class PostgresLedgerUnit:
                 detail={} if kept is None else {"error": kept},
             ),
         )
-        source = run.source_run if run.direction == "upgrade" else None
+        source = applied_run or (run.source_run if run.direction == "upgrade" else None)
         values = {"id": revision, "status": wanted.value, "run": run_id, "error": kept}
         self._db.execute(_MOVE, {**values, "at": at, "checksum": run.checksum, "source": source})
 
@@ -181,11 +182,15 @@ class PostgresLedgerUnit:
         """Mark the records that `run_id` left as the run `by`'s, which carried them or lists them itself."""
         return quarantine.resolve(self._db, run_id, by)
 
-    def note(self, run_id: str | None, kind: str, detail: Mapping[str, Any]) -> None:
-        """Append an entry that is no status change."""
+    def note(
+        self, run_id: str | None, kind: str, detail: Mapping[str, Any], *, who: str | None = None
+    ) -> None:
+        """Append an entry that is no status change; `who` did it, unless it was who asked for the run."""
         run = None if run_id is None else self.run(run_id)
         revision = None if run is None else run.revision
-        entry = history.Entry(kind=kind, who=_who(run), revision=revision, run_id=run_id, detail=detail)
+        entry = history.Entry(
+            kind=kind, who=who or _who(run), revision=revision, run_id=run_id, detail=detail
+        )
         history.append(self._db, entry)
 
     def say(self, run_id: str, label: str, data: Mapping[str, Any]) -> str:
