@@ -20,7 +20,14 @@ class LockstepPlugin(AirflowPlugin):
             "href": f"{PREFIX.lstrip('/')}/dag-runs/{{DAG_ID}}/{{RUN_ID}}",
             "destination": "dag_run",
             "url_route": "lockstep",
-        }
+        },
+        {
+            "name": "Parked and drift",
+            "href": f"{PREFIX.lstrip('/')}/parked",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "lockstep-parked",
+        },
     ]
 
     @cached_property
@@ -30,5 +37,9 @@ class LockstepPlugin(AirflowPlugin):
         from lockstep.web.app import create_app
         from lockstep.web.read import Reader
 
-        reader = Reader(ledger=wiring.ledger, uri=lambda path: wiring.vault().uri(path))
+        reader = Reader(
+            ledger=wiring.ledger,
+            uri=lambda path: wiring.vault().uri(path),
+            kept=lambda path: wiring.vault().get(path),
+        )
         return [{"name": "Lockstep", "url_prefix": PREFIX, "app": create_app(reader, access.asker())}]

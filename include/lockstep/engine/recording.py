@@ -11,6 +11,7 @@ from lockstep.domain.errors import LockstepError
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
+from lockstep.engine.housekeeping.run_end import look_around
 from lockstep.engine.ports import LedgerUnit
 from lockstep.engine.quarantine import tries_again, waiting
 from lockstep.engine.services import Services
@@ -25,6 +26,7 @@ def record(services: Services, revision: Revision, run: Run) -> Run:
             current = _close(services, unit, revision, current)
     services.log.info(f"run {current.id} is {current.status}", error=current.error)
     _archive(services, revision, current)
+    look_around(services, revision.databases, current)
     return current
 
 

@@ -74,13 +74,21 @@ def build(revision: Revision, folder: Path) -> DAG:
     return dag
 
 
-def new_dag(dag_id: str, title: str, labels: Sequence[str], page: str, *, description: str) -> DAG:
-    """Return an empty DAG that runs only when it is asked to."""
+def new_dag(
+    dag_id: str,
+    title: str,
+    labels: Sequence[str],
+    page: str,
+    *,
+    description: str,
+    schedule: str | None = None,
+) -> DAG:
+    """Return an empty DAG that runs only when it is asked to, unless it has a schedule."""
     return DAG(
         dag_id=dag_id,
         dag_display_name=title,
         description=description,
-        schedule=None,
+        schedule=schedule,
         catchup=False,
         max_active_runs=ACTIVE_RUNS,
         max_active_tasks=64,

@@ -8,8 +8,13 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from lockstep.domain.errors import DataError
 from lockstep.domain.run import Run, ShardState
 from lockstep.engine.ports import Ledger
+
+
+def _nothing_kept(path: str) -> bytes:
+    raise DataError(f"there is no {path} in the vault.", path=path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +24,8 @@ class Reader:
     ledger: Callable[[], Ledger]
     #: where a path of the vault is, such as s3://bucket/path, without credentials
     uri: Callable[[str], str]
+    #: the body of an object of the vault; DataError where there is none
+    kept: Callable[[str], bytes] = _nothing_kept
 
     def run(self, run_id: str) -> Run:
         """Return a run; Refused where there is none."""
