@@ -168,6 +168,20 @@ class AirflowApi:
         """Return the answer to a POST."""
         return self._answer("POST", path, self._send("POST", path, json=dict(body)))
 
+    def answer(
+        self, dag_id: str, run_id: str, task_id: str, choice: str, *, map_index: int = -1
+    ) -> dict[str, Any]:
+        """Answer the question that a task waits with; one that was answered already is refused (409)."""
+        path = f"{API}/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/hitlDetails"
+        body = {"chosen_options": [choice], "params_input": {}}
+        return self._answer("PATCH", path, self._send("PATCH", path, json=body))
+
+    def question(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> dict[str, Any]:
+        """Return the question that a task waits with, and its answer once there is one."""
+        return self.get(
+            f"{API}/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/hitlDetails"
+        )
+
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Return where a person sees a run."""
         return f"{self.base_url}/dags/{dag_id}/runs/{run_id}"
