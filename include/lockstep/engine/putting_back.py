@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from lockstep.domain.errors import BackupNotProven, LockTimeout, UndoFailed
@@ -74,19 +74,25 @@ def put_back(services: Services, revision: Revision, run: Run) -> dict[str, Any]
 
 
 def put_back_database(
-    services: Services, database: Database, manifest: Manifest, resources: Sequence[Touched]
+    services: Services,
+    database: Database,
+    manifest: Manifest,
+    resources: Sequence[Touched],
+    *,
+    begin: Callable[[], None] = lambda: None,
 ) -> Adopted:
     """Make resources of a live database what they are in a backup; the rest of it stays. Return what that took.
 
     Where they are that already, nothing is restored. Whoever calls sees to it that nobody else writes, and keeps
     the lease meanwhile. Interrupted, it can be done again. Raises BackupNotProven, with nothing changed, for a
-    backup that is not what it should be.
+    backup that is not what it should be. `begin`: called right before the first change.
     """
     if _as_in(services, database, manifest, resources):
         services.log.info(f"{database.conn_id} is what its backup holds: nothing is to be put back")
         return Adopted()
     with copy_of(services, database, manifest, mark=f"back_{manifest.run_id}") as copy:
         services.log.info(f"putting back {', '.join(str(one) for one in resources)}", backup=manifest.path)
+        begin()
         adopted = _patiently(services, services.store(database), copy, resources)
     services.log.info(
         f"{database.conn_id}: {adopted.written} record(s) written, {adopted.removed} taken away",

@@ -8,6 +8,7 @@ from lockstep.domain.resources import Database, Postgres
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
 from lockstep.engine.ports import LedgerUnit
+from lockstep.engine.restoring.work import has_begun
 from lockstep.engine.services import Services
 
 #: phases whose workers must write nothing behind a backup that was put back
@@ -21,7 +22,8 @@ def close_open_run(unit: LedgerUnit, held: Run, by: str) -> None:
     """
     why = f"it was left half-way, and closed by restore {by}"
     unit.note(held.id, "closed", {"by": by, "why": why})
-    status = RunStatus.FAILED if held.backed_up or held.facts.get("begun") else RunStatus.STOPPED
+    changed = has_begun(held) if held.direction == "restore" else held.backed_up
+    status = RunStatus.FAILED if changed else RunStatus.STOPPED
     unit.change_run(held.id, status=status, epoch=held.epoch + 1, error=held.error or why)
     state = unit.revisions().get(held.revision)
     if state is not None and state.status in (Status.UPGRADING, Status.ROLLING_BACK):

@@ -14,7 +14,7 @@ from lockstep.domain.status import RunStatus, Status
 from lockstep.engine.housekeeping.run_end import look_around
 from lockstep.engine.ports import LedgerUnit
 from lockstep.engine.restoring.rearming import rearm
-from lockstep.engine.restoring.work import works
+from lockstep.engine.restoring.work import has_begun, works
 from lockstep.engine.services import Services
 
 #: status now → the edges to where a restore brings a revision
@@ -59,12 +59,12 @@ def end_restore(services: Services, chain: Chain, run: Run) -> Run:
 
 
 def _is_through(services: Services, run: Run) -> bool:
-    return run.backed_up and all(run.facts.get(work.done_mark) for work in works(services, run))
+    return all(run.facts.get(work.done_mark) for work in works(services, run))
 
 
 def _close(services: Services, unit: LedgerUnit, chain: Chain, run: Run, through: bool) -> Run:
     data = _told(run)
-    if not run.backed_up:
+    if not through and not has_begun(run):
         unit.say(run.id, "migration.failed", data | {"error": run.error, "changed": False})
         return unit.change_run(run.id, status=RunStatus.STOPPED)
     if not through:

@@ -7,22 +7,24 @@ from typing import Any
 from lockstep.domain.run import Run
 from lockstep.engine.backup import back_up, manifest_json
 from lockstep.engine.lease import kept
-from lockstep.engine.proving import prove
+from lockstep.engine.proving import prove, read_back
 from lockstep.engine.restoring.work import restoring, works
 from lockstep.engine.services import Services
 
 
 def back_up_overwritten(services: Services, run: Run, place: int) -> dict[str, Any]:
-    """Write and prove the backup of what one database of a restore holds now; return its size and place.
+    """Read the backup that is to be put back, and write and prove one of what its database holds now.
 
-    `place`: which of the restore's databases. Once anything was overwritten, what an earlier attempt wrote stays, and
-    that is said. Raises BackupNotProven.
+    Return its size and place. `place`: which of the restore's databases. Once anything was overwritten, what an
+    earlier attempt wrote stays, and that is said. Raises BackupNotProven, naming the object.
     """
     run = restoring(services, run)
     work = works(services, run)[place]
     if run.backed_up:
         return {"skipped": "what is overwritten was backed up before"}
     with kept(services, run):
+        # Read before anything else: a backup that is not what was written would be found later, by its copy.
+        read_back(services, work.manifest)
         manifest = back_up(services, run, work.into, work.resources)
         services.vault.put(manifest.path, manifest_json(manifest), "application/json")
         services.ledger.save_backup(manifest, proof=None)

@@ -200,6 +200,11 @@ class Work:
         return f"put_back:{self.into.conn_id}"
 
     @property
+    def begun_mark(self) -> str:
+        """The fact that says that something in the database may have changed."""
+        return f"begun:{self.into.conn_id}"
+
+    @property
     def loading_mark(self) -> str:
         """The fact that says that rows are on their way into an empty database."""
         return f"loading:{self.into.conn_id}"

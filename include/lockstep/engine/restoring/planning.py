@@ -18,6 +18,7 @@ from lockstep.engine.restoring.coverage import overlapping
 from lockstep.engine.restoring.fates import after_restore
 from lockstep.engine.restoring.plan import RestorePlan, Target
 from lockstep.engine.restoring.targeting import targets_of
+from lockstep.engine.restoring.work import has_begun
 from lockstep.engine.services import Services
 
 
@@ -145,7 +146,7 @@ class _Planning:
 
     def look_at_interrupted(self, held: Run) -> None:
         """Refuse to leave behind another restore that has overwritten a part, unless this one goes over all of it."""
-        if not held.facts.get("begun"):
+        if not has_begun(held):
             return
         ours = {(target.into.conn_id, slug) for target in self.targets for slug in _slugs(target.resources)}
         theirs = {

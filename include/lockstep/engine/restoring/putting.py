@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lockstep.domain.errors import BackupNotProven, VerificationFailed
+from lockstep.domain.errors import BackupNotProven, Refused, VerificationFailed
 from lockstep.domain.exchange import Adopted
 from lockstep.domain.progress import Fingerprint
-from lockstep.domain.resources import Everything, Postgres
+from lockstep.domain.resources import Everything, Postgres, Touched
 from lockstep.domain.run import Run
-from lockstep.domain.status import RunStatus
 from lockstep.engine.backup import fingerprints
 from lockstep.engine.lease import kept
 from lockstep.engine.ports import LedgerUnit
@@ -33,7 +32,7 @@ def restore_database(services: Services, run: Run, place: int) -> dict[str, Any]
     if done:
         services.log.info(f"{work.label} is back already: an earlier attempt did it")
         return {"skipped": "it is back already"}
-    _open_the_gate(services, run)
+    _refuse_unproven(services, run)
     with kept(services, run):
         adopted = _put(services, run, work)
         services.reached("database put back")
@@ -55,22 +54,39 @@ def restore_database(services: Services, run: Run, place: int) -> dict[str, Any]
 def _put(services: Services, run: Run, work: Work) -> Adopted:
     """Load an empty PostgreSQL database, with all that the archive holds; anything else takes over what differs."""
     if not isinstance(work.into, Postgres) or work.in_place or not work.whole:
-        return put_back_database(services, work.into, work.manifest, work.resources)
+        return _take_over(services, run, work, work.resources)
     tables = services.tables(work.into)
     if run.facts.get(work.loading_mark):
         # An attempt that was cut off may have left a part of the archive.
-        return put_back_database(services, work.into, work.manifest, [Everything(work.into)])
+        return _take_over(services, run, work, [Everything(work.into)])
     if tables.tables():
-        return put_back_database(services, work.into, work.manifest, work.resources)
+        return _take_over(services, run, work, work.resources)
     services.log.info(f"loading {work.label}, which is empty")
-    with services.ledger.unit() as unit:
-        unit.change_run(run.id, facts={work.loading_mark: True})
+    _begin(services, run, {work.begun_mark: True, work.loading_mark: True})
     tables.load(work.manifest.files, services.vault.read)
     return Adopted(written=sum(held.count for held in work.manifest.fingerprints.values()))
 
 
-def _open_the_gate(services: Services, run: Run) -> None:
-    """Let the data change: all that is overwritten is backed up, and runs that it belongs to can only go back."""
+def _take_over(services: Services, run: Run, work: Work, resources: Sequence[Touched]) -> Adopted:
+    """Let the database take over what differs; where that is refused, the run has not begun there after all."""
+    try:
+        return put_back_database(
+            services,
+            work.into,
+            work.manifest,
+            resources,
+            begin=lambda: _begin(services, run, {work.begun_mark: True}),
+        )
+    except (Refused, BackupNotProven):
+        # Both mean that nothing was changed; an earlier attempt may have.
+        if not run.facts.get(work.begun_mark):
+            with services.ledger.unit() as unit:
+                unit.change_run(run.id, facts={work.begun_mark: False})
+        raise
+
+
+def _refuse_unproven(services: Services, run: Run) -> None:
+    """Raise BackupNotProven unless all that the restore would overwrite, anywhere, is backed up and proven."""
     stored = services.ledger.stored_backups(run_id=run.id)
     proven = {one.manifest.conn_id for one in stored if one.proof is not None}
     for work in works(services, run):
@@ -80,11 +96,16 @@ def _open_the_gate(services: Services, run: Run) -> None:
                 "back_up.",
                 conn_id=work.into.conn_id,
             )
+
+
+def _begin(services: Services, run: Run, marks: Mapping[str, bool]) -> None:
+    """Note that a database is about to change; runs that its data belongs to can only go back from now on."""
+    stored = services.ledger.stored_backups(run_id=run.id)
     with services.ledger.unit() as unit:
-        current = unit.run(run.id)
-        if current.status is not RunStatus.OPEN or current.backed_up:
+        current = unit.change_run(run.id, facts=marks)
+        if current.backed_up:
             return
-        unit.change_run(run.id, backed_up=True, facts={"begun": True})
+        unit.change_run(run.id, backed_up=True)
         for closed in current.facts["closes"]:
             _only_back(services, unit, run, closed)
         unit.say(

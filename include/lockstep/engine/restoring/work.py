@@ -40,6 +40,11 @@ def works(services: Services, run: Run) -> list[Work]:
     return found
 
 
+def has_begun(run: Run) -> bool:
+    """Whether a restore may have overwritten something."""
+    return any(value for name, value in run.facts.items() if name.startswith("begun:"))
+
+
 def labels(run: Run) -> list[str]:
     """Return what the tasks of the databases are called."""
     return [str(target["label"]) for target in run.facts["targets"]]
