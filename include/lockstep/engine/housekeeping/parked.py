@@ -25,12 +25,15 @@ def sync_parked(services: Services, database: Database, *, why: str) -> list[Par
     """Make the ledger's list of what is parked in a database what its store shows, and return that."""
     known = {(one.conn_id, one.parked_as, one.run_id): one.parked_at for one in services.ledger.parked()}
     runs: dict[str, str | None] = {}
+    began = datetime.now(timezone.utc)
     found = []
     for parked in services.store(database).parked():
         one = _told(services, parked, runs)
-        at = known.get((one.conn_id, one.parked_as, one.run_id)) if one.run_id else None
-        # Of objects that go one by one the store knows the oldest that is still there: what was seen first counts.
-        found.append(one if at is None else replace(one, parked_at=at))
+        at = known.get((one.conn_id, one.parked_as, one.run_id))
+        # What was seen first counts: where objects go one by one a store knows the oldest that is still there, and
+        # of what nobody filed it knows no time at all and says now.
+        sure = at is not None and (one.run_id is not None or one.parked_at >= began)
+        found.append(replace(one, parked_at=at) if at is not None and sure else one)
     services.ledger.sync_parked(database.conn_id, found, why=why)
     return found
 
