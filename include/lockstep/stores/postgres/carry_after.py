@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from lockstep.stores.postgres.carry import perform
 from lockstep.stores.postgres.text import Conn, one, run
 
@@ -91,7 +93,7 @@ FROM (
 ORDER BY 1
 """
 
-#: Whose access lists are carried: the table's, then its columns', then its identity sequences'.
+#: Whose access lists are carried: the table's, then its columns', then its identity sequences', or all its own.
 HAS_ACL = """
 SELECT 'TABLE', c.oid::regclass::text, '', coalesce(c.relacl, acldefault('r', c.relowner)),
        c.relacl IS NULL, c.relowner::regrole::text
@@ -106,7 +108,7 @@ SELECT 'SEQUENCE', c.oid::regclass::text, '', coalesce(c.relacl, acldefault('s',
        c.relacl IS NULL, c.relowner::regrole::text
 FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-  AND d.refobjid = {oid} AND d.refobjsubid > 0 AND d.deptype = 'i'
+  AND d.refobjid = {oid} AND d.refobjsubid > 0 AND d.deptype = ANY(%(sequences)s)
 """
 
 #: What they grant: each privilege, by the owner first, since others grant only what they were given.
@@ -140,14 +142,28 @@ def afterwards(conn: Conn, oid: int) -> list[str]:
 
 
 class Grants:
-    """Who may do what with a table: read before a swap, given after it."""
+    """Who may do what with a table: read before a swap, given after it.
 
-    def __init__(self, conn: Conn, oid: int) -> None:
-        self._rows = run(conn, GRANTS, {"oid": oid}).fetchall()
+    owned: with the sequences that its columns own, and not only those of identities.
+    """
+
+    def __init__(self, conn: Conn, oid: int, *, owned: bool = False) -> None:
+        self._sequences = ["a", "i"] if owned else ["i"]
+        self._rows = run(conn, GRANTS, {"oid": oid, "sequences": self._sequences}).fetchall()
+
+    def keep(self, columns: Collection[str], sequences: Collection[str]) -> None:
+        """Forget columns and sequences other than these, in the server's own quoting: they are not there any more."""
+        listed = {f" ({column})" for column in columns}
+        self._rows = [
+            (kind, named, of, *rest)
+            for kind, named, of, *rest in self._rows
+            if (not of or of in listed) and (kind != "SEQUENCE" or named in sequences)
+        ]
 
     def give(self, conn: Conn, oid: int) -> None:
         """Give exactly these grants to the table that has the name now; each by who gave it."""
-        bare = {(kind, named, grantee) for kind, named, grantee in run(conn, GRANTED, {"oid": oid})}
+        params = {"oid": oid, "sequences": self._sequences}
+        bare = {(kind, named, grantee) for kind, named, grantee in run(conn, GRANTED, params)}
         bare |= {
             (kind, named, owner)
             for kind, named, columns, usual, owner, *_ in self._rows

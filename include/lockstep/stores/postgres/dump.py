@@ -7,36 +7,27 @@ grants are left out, so that another role, on another server, can restore it.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
-import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from shutil import which
-from typing import IO, Any, cast
+from typing import Any, cast
 
-from psycopg.conninfo import make_conninfo
-
-from lockstep.domain.errors import LockstepError, Refused, Unavailable
 from lockstep.domain.exchange import BackupPart
 from lockstep.domain.progress import Fingerprint
 from lockstep.domain.resources import Everything, Postgres, Table
 from lockstep.stores.postgres.connect import Connector
 from lockstep.stores.postgres.fingerprint import fingerprint
+from lockstep.stores.postgres.programs import Program, dbname, environment, failed, find_program, running
 from lockstep.stores.postgres.schema import PARKED
 from lockstep.stores.postgres.shape import all_tables
 from lockstep.stores.postgres.text import Conn, one, quote, run
 
 #: bytes read from pg_dump at a time, at most
 CHUNK = 1 << 20
-#: lines of pg_dump's complaints that are kept
-TAIL = 20
-#: seconds that a pg_dump which was told to stop may take
-STOP_TIMEOUT = 10
+#: what the archive is called in a manifest
+HOLDS = "postgres archive"
 #: PostgreSQL's words for an archive's compression, best first; zstd since pg_dump 16, where built in
 COMPRESSION = (("zstd:3", 16), ("6", 0))
 
@@ -88,75 +79,24 @@ SELECT EXISTS (
 #: A table's identity.
 OID = "SELECT to_regclass(%(name)s)::oid::bigint"
 
-_VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\S*)")
-#: what pg_dump inherits of our environment: enough to run and to find certificates, nothing of Airflow's
-_ENVIRONMENT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "KRB5CCNAME",
-)
-_SECRET = ("password", "sslpassword")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """A pg_dump that was found."""
-
-    path: str
-    major: int
-    version: str
-
 
 def backup(
     connector: Connector, touched: Sequence[Table | Everything], pg_bin: Path | None
 ) -> Iterator[BackupPart]:
     """Give one archive of the database; Refused where no pg_dump fits the server."""
     with connector.transaction(snapshot=True) as conn:
-        number, version, dbname = one(conn, SERVER)
+        number, version, name = one(conn, SERVER)
     program = find_program(pg_bin)
-    if program.major < number // 10000:
-        raise Refused(
-            f"{program.path} is pg_dump {program.version}, and the server of {connector.address} is "
-            f"PostgreSQL {version}: pg_dump must not be older. Install PostgreSQL {number // 10000}'s client "
-            "programs, and have them found first on PATH.",
-            pg_dump=program.version,
-            server=version,
-        )
+    program.require(number, version, connector)
     dump = Dump(connector=connector, touched=tuple(touched), program=program)
     yield BackupPart(
-        name=f"{dbname.replace('/', '_')}.dump",
-        holds="postgres archive",
+        name=f"{name.replace('/', '_')}.dump",
+        holds=HOLDS,
         chunks=dump.chunks,
         count=dump.count,
         fingerprints=dump.fingerprints,
         metadata={"pg-dump": program.version, "server": version.split()[0]},
     )
-
-
-def find_program(pg_bin: Path | None) -> Program:
-    """Find pg_dump in `pg_bin`, then on PATH; Refused where there is none."""
-    folders = [str(pg_bin)] if pg_bin else []
-    path = next(filter(None, (which("pg_dump", path=folder) for folder in [*folders, None])), None)
-    if path is None:
-        raise Refused(
-            f"No pg_dump in {', '.join([*folders, 'PATH'])}: a backup needs it. Install PostgreSQL's client "
-            "programs.",
-        )
-    return _asked(path)
-
-
-@lru_cache(maxsize=8)
-def _asked(path: str) -> Program:
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
-    found = _VERSION.search(said)
-    if found is None:
-        raise Refused(f"{path} does not say which pg_dump it is. Install PostgreSQL's client programs again.")
-    return Program(path=path, major=int(found[1]), version=found[1] + found[2])
 
 
 @lru_cache(maxsize=8)
@@ -169,7 +109,7 @@ def compression(program: Program) -> str:
         if program.major < since:
             continue
         command = [program.path, "--format=custom", f"--compress={name}", "--dbname=host=/nonexistent"]
-        said = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())  # noqa: S603
+        said = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())  # noqa: S603
         if "compress" not in said.stderr:
             return name
     return "0"
@@ -247,65 +187,11 @@ class Dump:
             "--no-subscriptions",
             "--no-password",
             *selection,
-            # Everybody on the machine can read a command line; the password is in the environment.
-            f"--dbname={make_conninfo(**{k: v for k, v in params.items() if k not in _SECRET})}",
+            dbname(params),
         ]
-        environment = _environment()
-        if params.get("password"):
-            environment["PGPASSWORD"] = str(params["password"])
-        process = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-        )
-        complaints: deque[str] = deque(maxlen=TAIL)
-        listener = threading.Thread(target=_listen, args=(process.stderr, complaints), daemon=True)
-        listener.start()
-        try:
-            out: IO[bytes] = process.stdout  # type: ignore[assignment]
-            while chunk := os.read(out.fileno(), CHUNK):
+        with running(command, params) as pg_dump:
+            while chunk := os.read(pg_dump.out.fileno(), CHUNK):
                 yield chunk
-            code = process.wait()
-            listener.join()
-        finally:
-            _end(process, listener)
-        if code:
-            raise self._failed(code, list(complaints), params)
-
-    def _failed(self, code: int, complaints: list[str], params: dict[str, Any]) -> LockstepError:
-        past = ""
-        if params is not self.connector.params:
-            past = f" It went past the pooler, to the server at {params['hostaddr']}:{params['port']}."
-        said = " ".join(complaints) or "it said nothing"
-        lost = re.search(r"connection to server|could not connect|terminating connection|server closed", said)
-        kind = Unavailable if lost or code < 0 else Refused
-        return kind(
-            f"pg_dump of {self.connector.address} ended with code {code}: {said}{past} "
-            "Nothing was backed up; mend the cause and clear the failed task.",
-            conn_id=self.connector.address.conn_id,
-            code=code,
-        )
-
-
-def _environment() -> dict[str, str]:
-    return {
-        name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("PG")
-    }
-
-
-def _listen(complaints: IO[bytes], kept: deque[str]) -> None:
-    for line in complaints:
-        kept.append(line[:1000].decode(errors="replace").strip())
-
-
-def _end(process: subprocess.Popen[bytes], listener: threading.Thread) -> None:
-    """Leave no process and no pipe behind."""
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT)
-    if process.poll() is None:
-        process.kill()
-        process.wait()
-    listener.join()
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
+        if pg_dump.process.returncode:
+            then = "Nothing was backed up; mend the cause and clear the failed task."
+            raise failed(self.program, pg_dump, self.connector, params, then)

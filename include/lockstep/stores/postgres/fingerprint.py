@@ -106,9 +106,13 @@ def _joined(sums: Sequence[str]) -> str:
     return ":".join(sums)
 
 
-def _shape_hash(conn: Conn, shape: Shape) -> str:
-    """Return the SHA-256 of the canonical listing."""
+def shape_items(conn: Conn, shape: Shape) -> list[tuple[str, str, list[str | None]]]:
+    """Return what a table is, item by item: kind, name, what is known of it. The search path must be pinned."""
     items = run(conn, SHAPE.format(), {"oid": shape.oid, "parked": PARKED_COLUMN}).fetchall()
     # Sorted here: the server's order would be its collation's.
-    listing = json.dumps(sorted(items, key=lambda item: item[:2]), ensure_ascii=True)
-    return sha256(listing.encode()).hexdigest()
+    return sorted(((kind, name, facts) for kind, name, facts in items), key=lambda item: item[:2])
+
+
+def _shape_hash(conn: Conn, shape: Shape) -> str:
+    """Return the SHA-256 of the canonical listing."""
+    return sha256(json.dumps(shape_items(conn, shape), ensure_ascii=True).encode()).hexdigest()

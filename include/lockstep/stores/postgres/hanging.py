@@ -25,12 +25,6 @@ WHERE objoid = %(oid)s::oid AND classoid = 'pg_class'::regclass
 UNION ALL
 SELECT 'is filled by a subscription' WHERE EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = %(oid)s::oid)
 UNION ALL
-SELECT 'has index ' || indexrelid::regclass || ', which is INVALID' FROM pg_index
-WHERE indrelid = %(oid)s::oid AND NOT indisvalid
-UNION ALL
-SELECT 'has constraint ' || conname || ', a NOT NULL that is NOT VALID' FROM pg_constraint
-WHERE conrelid = %(oid)s::oid AND contype = 'n' AND NOT convalidated
-UNION ALL
 SELECT 'has foreign key ' || k.conname || ' of ' || k.conrelid::regclass || ', whose triggers are not in '
        || 'their usual state'
 FROM pg_constraint k
@@ -53,6 +47,15 @@ WHERE deptype IN ('e', 'x') AND (classid, objid) IN (
     SELECT 'pg_class'::regclass, %(oid)s::oid
     UNION ALL SELECT 'pg_class'::regclass, indexrelid FROM pg_index WHERE indrelid = %(oid)s::oid
     UNION ALL SELECT 'pg_trigger'::regclass, oid FROM pg_trigger WHERE tgrelid = %(oid)s::oid)
+"""
+
+#: The same of what a copy of the table would lack.
+UNFINISHED = """
+SELECT 'has index ' || indexrelid::regclass || ', which is INVALID' FROM pg_index
+WHERE indrelid = %(oid)s::oid AND NOT indisvalid
+UNION ALL
+SELECT 'has constraint ' || conname || ', a NOT NULL that is NOT VALID' FROM pg_constraint
+WHERE conrelid = %(oid)s::oid AND contype = 'n' AND NOT convalidated
 """
 
 #: Whatever refers to the table, its columns, its row type, or to a part of it, and is of no kind that is carried.
@@ -104,16 +107,23 @@ INSTEAD = "Take that away in a revision before this one, or use ops.update_rows.
 CLEAR = "Take that away, then clear the failed task."
 
 
+def hangs(conn: Conn, oid: int) -> list[str]:
+    """Return why another table cannot take this one's place, in words that follow its name; nothing if it can.
+
+    The search path must be pinned.
+    """
+    reasons = [reason for (reason,) in run(conn, REASONS, {"oid": oid})]
+    unknown = [told for (told,) in run(conn, UNKNOWN, {"oid": oid})]
+    return [*reasons, f"is what {', '.join(unknown)} depends on"] if unknown else reasons
+
+
 def refuse_unknown(conn: Conn, shape: Shape, advice: str = INSTEAD) -> None:
     """Raise Refused, naming each thing, where something hangs on the table that cannot be carried.
 
     The search path must be pinned.
     """
     params = {"oid": shape.oid}
-    reasons = [reason for (reason,) in run(conn, REASONS, params)]
-    unknown = [told for (told,) in run(conn, UNKNOWN, params)]
-    if unknown:
-        reasons.append(f"is what {', '.join(unknown)} depends on")
+    reasons = [*hangs(conn, shape.oid), *(reason for (reason,) in run(conn, UNFINISHED, params))]
     if reasons:
         raise Refused(
             f"{shape.table} cannot be swapped for another: it {'; it '.join(reasons)}. Nothing was done. {advice}",

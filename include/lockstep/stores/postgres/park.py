@@ -27,12 +27,13 @@ WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
 ORDER BY 1, 2
 """
 
-#: What a column must be given back: NOT NULL (and, since PostgreSQL 18, that constraint's name), default.
+#: What a column must be given back: NOT NULL (and, since PostgreSQL 18, that constraint's name, words, whether it was
+#: found to hold, comment), default.
 COLUMN = """
-SELECT a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
-       (SELECT conname FROM pg_constraint
-        WHERE conrelid = a.attrelid AND contype = 'n' AND conkey = ARRAY[a.attnum])
+SELECT a.attnotnull, pg_get_expr(d.adbin, d.adrelid), k.conname, pg_get_constraintdef(k.oid),
+       coalesce(k.convalidated, true), quote_literal(obj_description(k.oid, 'pg_constraint'))
 FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]
 WHERE a.attrelid = %(oid)s::oid AND a.attname = %(name)s
 """
 
@@ -147,7 +148,9 @@ def park_column(conn: Conn, table: Table, column: str, filing: Filing) -> None:
     # Names in a default are qualified only when the search path is empty.
     with conn.transaction(force_rollback=True):
         run(conn, PIN_NAMES)
-        not_null, default, constraint = one(conn, COLUMN, {"oid": shape.oid, "name": column})
+        not_null, default, constraint, words, validated, said = one(
+            conn, COLUMN, {"oid": shape.oid, "name": column}
+        )
     # The server fills these itself, and an identity is nothing without NOT NULL.
     if known.identity or known.generated:
         not_null, default = False, None
@@ -165,14 +168,18 @@ def park_column(conn: Conn, table: Table, column: str, filing: Filing) -> None:
         "not_null": not_null,
         "default": default,
         "constraint": constraint,
+        "definition": words,
+        "validated": validated,
+        "comment": said,
     }
     run(conn, FILE_PARKED, {**params, "before": Jsonb(before)})
 
 
-def unpark_column(conn: Conn, table: Table, before: Mapping[str, Any]) -> None:
+def unpark_column(conn: Conn, table: Table, before: Mapping[str, Any], *, fill: bool = True) -> None:
     """Give a parked column its name, default and NOT NULL back.
 
-    Rows that came while it was parked get its default where it must not be null; DataError without one.
+    Rows that came while it was parked get its default where it must not be null; DataError without one. Without
+    `fill` they are left for the server to refuse.
     """
     shape = existing(conn, table)
     column = before["column"]
@@ -191,11 +198,18 @@ def unpark_column(conn: Conn, table: Table, before: Mapping[str, Any]) -> None:
         run(conn, f"{alter} ALTER COLUMN {name} SET DEFAULT {default}")
     if not before["not_null"]:
         return
-    _fill(conn, shape, column, has_default=before["default"] is not None)
+    if fill and before.get("validated", True):
+        _fill(conn, shape, column, has_default=before["default"] is not None)
     if before["constraint"] is None:
         run(conn, f"{alter} ALTER COLUMN {name} SET NOT NULL")
-    else:
-        run(conn, f"{alter} ADD CONSTRAINT {quote(before['constraint'])} NOT NULL {name}")
+        return
+    # Written before its words were kept: the plain ones.
+    words = before["definition"].replace("%", "%%") if "definition" in before else f"NOT NULL {name}"
+    constraint = quote(before["constraint"])
+    run(conn, f"{alter} ADD CONSTRAINT {constraint} {words}")
+    if before.get("comment") is not None:
+        said = before["comment"].replace("%", "%%")
+        run(conn, f"COMMENT ON CONSTRAINT {constraint} ON {shape.sql} IS {said}")
 
 
 def _fill(conn: Conn, shape: Shape, column: str, *, has_default: bool) -> None:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
-from lockstep.domain.exchange import BackupPart
+from lockstep.domain.exchange import Adopted, BackupPart
 from lockstep.domain.pacing import Limits, Reading
-from lockstep.domain.progress import Cursor, Fence, Fingerprint, KeyRange, Page, Progress
+from lockstep.domain.parked import Parked
+from lockstep.domain.progress import BackupFile, Cursor, Fence, Fingerprint, KeyRange, Page, Progress
+from lockstep.domain.readiness import Writes
 from lockstep.domain.resources import Everything, Postgres, Table
-from lockstep.stores.postgres import checkpoints, dump, outside, plan, read, signals
+from lockstep.stores.postgres import adopt, checkpoints, dump, load, outside, plan, read, scratch, signals
 from lockstep.stores.postgres.connect import Connector
+from lockstep.stores.postgres.definitions import definitions
 from lockstep.stores.postgres.fetch import fetch
 from lockstep.stores.postgres.fingerprint import fingerprint
 from lockstep.stores.postgres.locks import waiting
+from lockstep.stores.postgres.parked import parked as all_parked
+from lockstep.stores.postgres.parked import remove_parked
 from lockstep.stores.postgres.reader import Reader
+from lockstep.stores.postgres.rearm import rearm
 from lockstep.stores.postgres.schema import ensure
 from lockstep.stores.postgres.shape import all_tables, existing, keyed, shape_of
 from lockstep.stores.postgres.takeover import insisting
 from lockstep.stores.postgres.text import Conn, one
 from lockstep.stores.postgres.unit import PostgresUnit, unit
 from lockstep.stores.postgres.vacuum import vacuum
+from lockstep.stores.postgres.writes import journaled, writes
 
 #: What the server says of itself.
 FACTS = "SELECT current_setting('server_version'), current_database(), current_user"
@@ -141,6 +148,10 @@ class PostgresStore:
 
         insisting(self._connector, checkpoints.run_mark(run_id), attempt, lambda conn: True)
 
+    def rearm(self, run_id: str) -> int:
+        with self._own() as conn:
+            return rearm(conn, run_id)
+
     def unit(self, fence: Fence) -> AbstractContextManager[PostgresUnit]:
         return unit(self._connector, self.database, fence)
 
@@ -158,6 +169,38 @@ class PostgresStore:
 
     def backup(self, touched: Sequence[Table | Everything]) -> Iterator[BackupPart]:
         return dump.backup(self._connector, touched, self._pg_bin)
+
+    def open_scratch(self, name: str) -> PostgresStore:
+        return PostgresStore(self.database, scratch.open_scratch(self._connector, name), pg_bin=self._pg_bin)
+
+    def drop_scratch(self, name: str) -> None:
+        scratch.drop_scratch(self._connector, name)
+
+    def scratches(self) -> list[str]:
+        return scratch.scratches(self._connector)
+
+    def load(self, files: Sequence[BackupFile], read: Callable[[str], Iterator[bytes]]) -> None:
+        load.load(self._connector, files, read, self._pg_bin)
+
+    def adopt(self, source: Any, resources: Sequence[Table | Everything]) -> Adopted:
+        there: PostgresStore = source
+        return adopt.adopt(self._connector, there._connector, self.database, resources, self._pg_bin)
+
+    def parked(self) -> list[Parked]:
+        return all_parked(self._connector)
+
+    def remove_parked(self, parked: Parked) -> None:
+        remove_parked(self._connector, parked)
+
+    def portrait(self) -> dict[str, str]:
+        with self._snapshot() as conn:
+            return definitions(conn)
+
+    def writes(self, touched: Table | Everything) -> dict[str, Writes]:
+        return writes(self._connector, touched)
+
+    def journaled(self, run_id: str, step: int) -> bool:
+        return journaled(self._connector, run_id, step)
 
     def handle(self) -> AbstractContextManager[Any]:
         return self._connector.transaction(pinned=False)
