@@ -7,6 +7,7 @@ from resources import Auth, Profiles, Submissions, Users
 
 revision = "0010"
 down_revision = "0009"
+lint_ignore = {"data-dropped": "a profile's key follows from the user's id"}
 
 KEY = "'profiles/' || id || '.json'"
 SUBMITTED = {"submitted_at": {"$exists": True}}

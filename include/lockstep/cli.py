@@ -1,4 +1,4 @@
-"""A small command for authors and pipelines: begin a revision, check the chain, show a plan, list the pools.
+"""A small command for authors and pipelines: begin a revision, check and lint the chain, show a plan, list the pools.
 
 Operating needs none of it: runs are started in Airflow's UI or through its API.
 """
@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from lockstep.domain.chain import Chain, load_chain
@@ -20,6 +21,7 @@ from lockstep.domain.operations.base import Operation
 from lockstep.domain.pools import SLOTS, SWITCH, pools
 from lockstep.domain.resources import Bucket, Mongo, Postgres
 from lockstep.domain.revision import Direction, Revision
+from lockstep.engine.linting import Severity, lint
 
 TEMPLATE = '''"""{description}."""
 
@@ -66,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     new.set_defaults(run=_new)
     check = commands.add_parser("check", help="load every revision and say what is wrong")
     check.set_defaults(run=_check)
+    lint = commands.add_parser(
+        "lint", help="say what may hurt a database in use, or be regretted at a downgrade"
+    )
+    lint.add_argument("revision", nargs="*", help="ids; without one the whole chain")
+    lint.add_argument("--all", action="store_true", help="show the locks that each operation takes, too")
+    lint.add_argument("--json", action="store_true", help="print a JSON list of all findings")
+    lint.set_defaults(run=_lint)
     plan = commands.add_parser("plan", help="show what a revision would do")
     plan.add_argument("revision", help="its id")
     plan.set_defaults(run=_plan)
@@ -112,6 +121,23 @@ def _check(given: argparse.Namespace, folder: Path) -> int:
     for fault in chain.faults:
         print(f"lockstep: {fault}", file=sys.stderr)
     return 1 if chain.faults else 0
+
+
+def _lint(given: argparse.Namespace, folder: Path) -> int:
+    """Print findings; return 1 where one is an error, or a file cannot be used."""
+    chain = load_chain(folder)
+    chosen = [chain[revision] for revision in given.revision] or chain.revisions
+    found = [(revision.id, finding) for revision in chosen for finding in lint(revision)]
+    if given.json:
+        print(json.dumps([{"revision": number, **asdict(finding)} for number, finding in found], indent=2))
+    else:
+        shown = [finding for _, finding in found if given.all or finding.severity is not Severity.INFO]
+        for finding in shown:
+            print(finding)
+        print(f"{len(chosen)} revision(s), {len(shown)} finding(s)")
+    for fault in chain.faults:
+        print(f"lockstep: {fault}", file=sys.stderr)
+    return 1 if chain.faults or any(finding.severity is Severity.ERROR for _, finding in found) else 0
 
 
 def _pools(given: argparse.Namespace, folder: Path) -> int:

@@ -53,7 +53,7 @@ CONCURRENT_PATIENCE = 3600.0
 
 def locks_of(statement: str) -> Locks:
     """Return what a statement takes, the strongest of its parts; words that are not known are strong."""
-    kinds = {_kind(part) for part in _parts(statement)} or {Locks.PLAIN}
+    kinds = {_kind(part) for part in parts_of(statement)} or {Locks.PLAIN}
     return min(kinds, key=lambda kind: kind.value)
 
 
@@ -62,7 +62,8 @@ def lock_timeout_of(statement: str, given: float | None) -> float:
     return locks_of(statement).value if given is None else given
 
 
-def _parts(statement: str) -> Iterator[str]:
+def parts_of(statement: str) -> Iterator[str]:
+    """Return the statements of a text, with what is quoted or commented in them left out."""
     return (part for part in map(str.strip, _QUIET.sub(" _ ", statement).split(";")) if part.strip(" _"))
 
 

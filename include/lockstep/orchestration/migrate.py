@@ -48,5 +48,5 @@ def route_dag(
     plan = stamp(PlanRoute, dag, PLAN, path=str(folder), direction=direction)
     follow = stamp(Follow, dag, FOLLOW, path=str(folder), returns_dag_result=True)
     edge(plan, follow)
-    dag.params = ParamsDict(route_params(target, help_text))
+    dag.params = ParamsDict(route_params(target, help_text, direction))
     return dag

@@ -16,6 +16,9 @@ _PAGE = """
 Take applied revisions back down to `target`, newest first, each by the downgrade of its own DAG with its own
 backup.
 
+Before it starts, the log of `plan` says for each revision what a downgrade does now: where former values come from,
+what was written since, which backup there is. One that would lose data for good is refused, unless `lossy` accepts that.
+
 It stops at the first that does not end where it should, and says why. While a revision runs, this waits
 without a worker. Note that `target` `previous` means one step from where the chain is when the run starts.
 """

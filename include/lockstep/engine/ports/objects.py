@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from lockstep.domain.exchange import Adopted, Applied, BackupPart
@@ -128,6 +129,9 @@ class ObjectStore(Protocol):
 
     def remove_parked(self, parked: Parked) -> None:
         """Remove one parked thing for good; gone already is fine. Refused for a name that is not reserved."""
+
+    def modified_since(self, prefix: Prefix, moment: datetime) -> tuple[int, bool]:
+        """Return how many objects were written after a moment, and whether all of them were looked at."""
 
     def portrait(self) -> dict[str, str]:
         """Return the shape of all that is in use: object, such as "table users", → its definition as text."""

@@ -10,6 +10,7 @@ from lockstep.domain.exchange import Adopted, BackupPart, Swept, TakenBack
 from lockstep.domain.pacing import Limits, Reading
 from lockstep.domain.parked import Parked
 from lockstep.domain.progress import BackupFile, Cursor, Fence, Fingerprint, KeyRange, Page, Progress
+from lockstep.domain.readiness import Writes
 from lockstep.domain.resources import Everything, Table
 
 
@@ -211,6 +212,12 @@ class TableStore(Protocol):
         Returns once no unit of theirs is in a transaction any more.
         """
 
+    def rearm(self, run_id: str) -> int:
+        """Let all that was taken back of a run be taken back again; return the records that this concerns.
+
+        For whoever has put the tables back to where they were before it was taken back.
+        """
+
     def unit(self, fence: Fence) -> AbstractContextManager[TableUnit]:
         """Open a transaction whose commit is checked against the fence."""
 
@@ -254,6 +261,15 @@ class TableStore(Protocol):
 
     def remove_parked(self, parked: Parked) -> None:
         """Remove one parked thing for good; gone already is fine. Refused for a name that is not reserved."""
+
+    def writes(self, touched: Table | Everything) -> dict[str, Writes]:
+        """Return how many rows of a table, or of every table, were ever written, by slug, as the server counts.
+
+        One whose server does not count is left out.
+        """
+
+    def journaled(self, run_id: str, step: int) -> bool:
+        """Whether the journal still holds what a step of a run overwrote, inserted or parked."""
 
     def portrait(self) -> dict[str, str]:
         """Return the shape of all that is in use: object, such as "table users", → its definition as text."""

@@ -21,6 +21,8 @@ class OpenRun(LockstepTask):
 
         refuse_bad(desk.context["dag_run"].conf, revision_params(), desk.params)
         revision = desk.chain[desk.revision.id]
+        if desk.params["direction"] == "downgrade":
+            calls.check_way_down(desk.services, desk.chain, [revision.id], desk.params)
         run = calls.open_run(
             desk.services,
             desk.chain,

@@ -21,11 +21,13 @@ class PlanRoute(LockstepTask):
         from lockstep.orchestration.children import refuse_paused
         from lockstep.orchestration.params import refuse_bad, route_params
 
-        refuse_bad(desk.context["dag_run"].conf, route_params("", ""), desk.params)
+        refuse_bad(desk.context["dag_run"].conf, route_params("", "", self.direction), desk.params)
         target = str(desk.params["target"])
         hops = calls.plan_route(desk.services, desk.chain, target=target, direction=self.direction)
         if not hops:
             desk.log.info(f"nothing to do: the chain is at {target!r} already")
+        if self.direction == "downgrade":
+            calls.check_way_down(desk.services, desk.chain, [hop.revision_id for hop in hops], desk.params)
         for number, hop in enumerate(hops, 1):
             refuse_paused(hop.dag_id)
             desk.log.info(f"{number} of {len(hops)}: {hop.direction} {hop.revision_id}", dag=hop.dag_id)

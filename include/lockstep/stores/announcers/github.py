@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from lockstep.domain.announcement import Announcement, Sent, State
-from lockstep.domain.errors import Unavailable
+from lockstep.domain.errors import Refused, Unavailable
 from lockstep.stores.announcers.sending import Endpoint, request
 
 API_VERSION = "2022-11-28"
@@ -106,8 +106,8 @@ class DeploymentStatus:
             body["environment"] = environment
         try:
             self._github.post(f"/deployments/{quote(number, safe='')}/statuses", body)
-        except Unavailable as problem:
-            raise Unavailable(str(problem), **problem.fields, keep={"deployment": number}) from problem
+        except (Unavailable, Refused) as problem:
+            raise type(problem)(str(problem), **problem.fields, keep={"deployment": number}) from problem
         return Sent(said=f"deployment {number} is {body['state']}", keep={"deployment": number})
 
     def _deployment(self, news: Announcement, commit: str, environment: str, tried_before: bool) -> str:
