@@ -199,6 +199,9 @@ class ScriptedEngine:
     def note_failure(self, services: Any, run_id: str, where: str, error: BaseException) -> None:
         self.noted.append((where, str(error)))
 
+    def check_way_down(self, services: Any, chain: Any, revisions: list[str], params: Any) -> None:
+        self.reach("check_way_down", *revisions)
+
     def plan_route(self, services: Any, chain: Any, *, target: str, direction: str) -> list[Hop]:
         self.reach("plan_route", target, direction)
         return self.hops

@@ -11,6 +11,7 @@ from lockstep.domain.errors import LockstepError
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
+from lockstep.engine.counting import note_after
 from lockstep.engine.housekeeping.run_end import look_around
 from lockstep.engine.ports import LedgerUnit
 from lockstep.engine.quarantine import tries_again, waiting
@@ -20,6 +21,9 @@ from lockstep.engine.steps import total
 
 def record(services: Services, revision: Revision, run: Run) -> Run:
     """Give the run its final status; recorded before, return it as it is."""
+    standing = services.ledger.run(run.id)
+    if standing.status is RunStatus.OPEN and standing.backed_up:
+        note_after(services, revision, standing)
     with services.ledger.unit() as unit:
         current = unit.run(run.id)
         if current.status is RunStatus.OPEN:

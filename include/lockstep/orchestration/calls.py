@@ -8,6 +8,7 @@ from lockstep.engine.emitting import emit
 from lockstep.engine.opening import current_run, open_run
 from lockstep.engine.outcome import outcome
 from lockstep.engine.proving import prove_backups
+from lockstep.engine.readiness import check_way_down
 from lockstep.engine.recording import note_failure, record
 from lockstep.engine.routing import Hop, plan_route
 from lockstep.engine.steps import plan_step, run_step_shard, settle
@@ -17,6 +18,7 @@ from lockstep.orchestration.wiring import services_for
 
 __all__ = [
     "Hop",
+    "check_way_down",
     "current_run",
     "emit",
     "load_chain",

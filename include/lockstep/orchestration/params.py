@@ -10,11 +10,14 @@ from airflow.sdk import Param
 
 from lockstep.domain.errors import Refused
 from lockstep.domain.pacing import Limits
+from lockstep.domain.revision import Direction
 from lockstep.domain.window import EXAMPLES, Window
 from lockstep.engine.services import Settings
 
 #: conf key by which migrate and rollback say that they triggered a run; honoured only of them
 PARENT = "lockstep_parent"
+#: the parameter that accepts what a downgrade loses, as the engine knows it
+LOSSY = "lossy"
 #: headings of the form
 BATCHES = "Batches and shards"
 PACE = "When to wait"
@@ -230,11 +233,24 @@ def revision_params() -> dict[str, Param]:
             description_md="Of an applied revision: carry those records that an earlier run left as they were, "
             "and nothing else. Mend them first.",
         ),
+        LOSSY: _lossy(),
         **_run_forms(),
     }
 
 
-def route_params(default_target: str, help_text: str) -> dict[str, Param]:
+def _lossy() -> Param:
+    return Param(
+        False,
+        type="boolean",
+        title="Accept what a downgrade loses",
+        description_md="Without it a downgrade is refused that would lose data for good: what was written since to a "
+        "column or table that SQL drops, or what cannot come back since its journal or the parked thing is gone. The "
+        "log says what, and how many records.",
+        section=FAILURES,
+    )
+
+
+def route_params(default_target: str, help_text: str, direction: Direction = "upgrade") -> dict[str, Param]:
     """Return the form of migrate or rollback."""
     return {
         "target": Param(
@@ -245,13 +261,14 @@ def route_params(default_target: str, help_text: str) -> dict[str, Param]:
             title="Target",
             description_md=help_text,
         ),
+        **({LOSSY: _lossy()} if direction == "downgrade" else {}),
         **_run_forms(),
     }
 
 
 def passed_on(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that migrate and rollback give each revision's run as they are."""
-    return {name: params[name] for name in _run_forms() if name in params}
+    return {name: params[name] for name in (*_run_forms(), LOSSY) if name in params}
 
 
 def settings_from(params: Mapping[str, Any]) -> Settings:
