@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from s3_stores import BUCKET, SCRATCH, a_store, longest
 
 from lockstep.domain.errors import DataError, Refused, Unavailable
 from lockstep.domain.exchange import BackupPart
@@ -38,24 +38,14 @@ ODD = [
     "~tilde!*()",
     "ﬀ",
     "é",
-    "k" * (1024 - len("uploads/")),
-    "é" * ((1024 - len("uploads/")) // 2),
 ]
 
 
-@pytest.fixture
-def store(servers: Any) -> Iterator[S3Store]:
-    """Return a store over a bucket of its own."""
-    bucket = f"test-{uuid.uuid4().hex}"
-    made = S3Store(DATABASE, servers.s3_client_kwargs(), bucket)
-    client, _ = made.handle()
-    client.create_bucket(Bucket=bucket)
-    yield made
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for item in page.get("Contents", ()):
-            client.delete_object(Bucket=bucket, Key=item["Key"])
-    client.delete_bucket(Bucket=bucket)
-    made.close()
+@pytest.fixture(params=[BUCKET, SCRATCH])
+def store(servers: Any, request: pytest.FixtureRequest) -> Iterator[S3Store]:
+    """Return a store over a bucket of its own, or over a scratch space in one."""
+    with a_store(DATABASE, servers.s3_client_kwargs(), request.param) as made:
+        yield made
 
 
 def put(store: S3Store, key: str, body: bytes = b"", **more: Any) -> None:
@@ -89,6 +79,7 @@ def test_an_empty_prefix_has_nothing_and_says_so(store: S3Store) -> None:
 @pytest.mark.parametrize("limit", [1, 4, 100])
 def test_pages_meet_every_key_once_in_the_order_of_its_bytes(store: S3Store, limit: int) -> None:
     keys = [f"uploads/{name}" for name in ODD]
+    keys += [longest("uploads/", store, letter) for letter in "ké"]
     for key in keys:
         put(store, key)
     put(store, "elsewhere/x")
@@ -291,7 +282,8 @@ def contents(parts: list[BackupPart]) -> dict[str, bytes]:
 def test_a_backup_holds_every_object_and_a_line_for_each(store: S3Store) -> None:
     put(store, "uploads/a +%", b"aaa", ContentType="text/x", Metadata={"m": "1"}, Tagging="t=1")
     put(store, "uploads/folder/")
-    put(store, "uploads/" + "l" * 1016, b"long")
+    long = longest("uploads/", store, "l")
+    put(store, long, b"long")
     put(store, "elsewhere/x", b"x")
     parts = list(store.backup([UPLOADS, Prefix(DATABASE, "uploads/folder/")]))
     first = parts[0]
@@ -303,7 +295,7 @@ def test_a_backup_holds_every_object_and_a_line_for_each(store: S3Store) -> None
     assert all(len(name.encode()) <= LONGEST_NAME + 20 for name in held)
     lines = [json.loads(line) for line in held["objects.jsonl"].splitlines()]
     assert parts[-1].count() == 3
-    assert {line["key"] for line in lines} == {"uploads/a +%", "uploads/folder/", "uploads/" + "l" * 1016}
+    assert {line["key"] for line in lines} == {"uploads/a +%", "uploads/folder/", long}
     for line in lines:
         body = held[line["file"]]
         assert line["file"] == name_of(line["key"])

@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 from bson.binary import Binary
 
+from lockstep.domain.errors import Unsupported
 from lockstep.domain.exchange import BackupPart
-from lockstep.domain.resources import RESERVED, Collection, Everything
+from lockstep.domain.resources import Collection, Everything
 from lockstep.stores.mongo.codec import as_json, plain
 from lockstep.stores.mongo.connection import Connection
-from lockstep.stores.mongo.reading import raw_batches, split
+from lockstep.stores.mongo.reading import is_own, raw_batches, split
 from lockstep.stores.mongo.structure import indexes_of
 
 
@@ -29,9 +30,14 @@ def backup(connection: Connection, touched: Sequence[Collection | Everything]) -
     named = {resource.name for resource in touched if isinstance(resource, Collection)}
     for one in sorted(found, key=lambda one: str(one["name"])):
         name = one["name"]
-        wanted = name in named or (everything and not name.startswith((RESERVED, "system.")))
-        if not wanted:
+        if name not in named and not (everything and not is_own(name)):
             continue
+        if one.get("type") == "timeseries":
+            raise Unsupported(
+                f"collection {name} of {connection.translate.where} is a time series, and cannot be backed up here. "
+                "Back it up with mongodump, and leave it out of the revision.",
+                collection=name,
+            )
         path = f"{_escaped(connection.dbname)}/{_escaped(name)}"
         if one.get("type", "collection") == "collection":
             yield _documents(connection, name, f"{path}.bson")

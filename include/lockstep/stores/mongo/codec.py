@@ -137,6 +137,11 @@ def as_json(value: Any, *, sort: bool = False) -> str:
     return json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False) if sort else text
 
 
+def from_json(text: str) -> Any:
+    """Return the value that `as_json` wrote, or mongodump."""
+    return json_util.loads(text, json_options=_TEXT)
+
+
 def plain(value: Any) -> Any:
     """Return a value with SON and other mappings as plain dicts."""
     if isinstance(value, Mapping):

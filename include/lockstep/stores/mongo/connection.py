@@ -36,6 +36,12 @@ class Connection:
         self._client: MongoClient[Document] | None = None
         self._capabilities: Capabilities | None = None
 
+    def beside(self, dbname: str) -> Connection:
+        """Return a connection to another database of the same server."""
+        made = Connection(self.declared, self._uri, dbname)
+        made._capabilities = self._capabilities
+        return made
+
     @property
     def client(self) -> MongoClient[Document]:
         with self._lock:

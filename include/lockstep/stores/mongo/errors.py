@@ -22,7 +22,7 @@ from lockstep.domain.errors import DataError, LockstepError, Refused, Unavailabl
 from lockstep.domain.resources import Mongo
 
 #: AuthenticationFailed, Unauthorized, AtlasError (a refused login)
-_NOT_ALLOWED = frozenset({13, 18, 8000})
+NOT_ALLOWED = frozenset({13, 18, 8000})
 #: elections, shutdowns, lost connections, timeouts and write conflicts: the same call may succeed later
 TRANSIENT = frozenset(
     {6, 7, 24, 43, 46, 50, 64, 89, 91, 112, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436}
@@ -75,7 +75,7 @@ class Translator:
         code = getattr(problem, "code", None)
         if isinstance(problem, (ConnectionFailure, ExecutionTimeout, WTimeoutError)) or code in TRANSIENT:
             return self.unavailable(doing, problem)
-        if code in _NOT_ALLOWED:
+        if code in NOT_ALLOWED:
             return self.refused(doing, problem)
         if isinstance(problem, (ConfigurationError, InvalidName)):
             return self.refused(doing, type(problem).__name__)

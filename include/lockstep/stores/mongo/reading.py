@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 
 from lockstep.domain.errors import Unsupported
 from lockstep.domain.progress import Cursor, KeyRange, Page
-from lockstep.domain.resources import Collection
+from lockstep.domain.resources import RESERVED, Collection
 from lockstep.stores.mongo.capabilities import IDS
 from lockstep.stores.mongo.codec import Kept, id_bytes, id_of, keep, key_of, key_text
 from lockstep.stores.mongo.connection import Connection
@@ -160,6 +160,22 @@ def between(
     keys_only: bool = False,
 ) -> list[bytes]:
     """Return documents from `lower`, itself included, to below `upper`, in `_id` order."""
+    found = walk(connection, collection, where, lower, upper, limit=limit, skip=skip, keys_only=keys_only)
+    return list(found)
+
+
+def walk(
+    connection: Connection,
+    collection: Collection,
+    where: dict[str, Any],
+    lower: Cursor | None,
+    upper: Cursor | None,
+    *,
+    limit: int,
+    skip: int = 0,
+    keys_only: bool = False,
+) -> Iterator[bytes]:
+    """Yield what `between` returns, an answer of the server in memory at a time."""
     there = connection.collection(collection.name)
     found: Any = there.find_raw_batches(where, {"_id": 1} if keys_only else None)
     found = found.hint(BY_ID).sort(BY_ID).skip(skip).limit(limit).batch_size(limit)
@@ -168,12 +184,12 @@ def between(
     if upper is not None:
         found = found.max([("_id", bound(connection, collection, upper))])
     try:
-        return [raw for batch in found for raw in split(batch)]
+        for batch in found:
+            yield from split(batch)
     except OperationFailure:
         # A hint on an index of a collection that is not there may be an error.
         if exists(connection, collection.name):
             raise
-        return []
 
 
 def bound(connection: Connection, collection: Collection, cursor: Cursor) -> Any:
@@ -207,6 +223,11 @@ def bounds_hold(connection: Connection, collection: Collection, where: Where) ->
         return True
     edge = key_text(keep(first[0])["_id"])
     return not between(connection, collection, dict(where), edge, edge, limit=1, keys_only=True)
+
+
+def is_own(name: str) -> bool:
+    """Whether a collection is Lockstep's own, or the server's."""
+    return name.startswith((RESERVED, "system."))
 
 
 def exists(connection: Connection, name: str) -> bool:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lockstep.domain.errors import Refused
-from lockstep.domain.exchange import Applied, BackupPart
+from lockstep.domain.exchange import Adopted, Applied, BackupPart
 from lockstep.domain.pacing import Limits, Reading
-from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
+from lockstep.domain.parked import Parked
+from lockstep.domain.progress import BackupFile, Change, Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import RESERVED, Collection, Everything, Mongo
 from lockstep.stores.mongo import (
+    adopting,
     applying,
     backup,
     changes,
     codec,
     fingerprints,
+    loading,
     packing,
-    parking,
+    parks,
+    portrait,
     ranges,
     reading,
+    scratch,
     signals,
     structure,
 )
@@ -31,8 +36,11 @@ class MongoStore:
     """Read and write the documents of one database; see lockstep.engine.ports for the contract."""
 
     def __init__(self, database: Mongo, uri: str, dbname: str) -> None:
-        self.database = database
-        self._connection = Connection(database, uri, dbname)
+        self._take(Connection(database, uri, dbname))
+
+    def _take(self, connection: Connection) -> None:
+        self.database = connection.declared
+        self._connection = connection
 
     def __repr__(self) -> str:
         return f"MongoStore({self.database.conn_id!r}, {self._connection.dbname!r})"
@@ -99,7 +107,9 @@ class MongoStore:
             return first is second
         return codec.encode(first) == codec.encode(second)
 
-    def fingerprint(self, collection: Collection, *, keys_only: bool = False) -> Fingerprint:
+    def fingerprint(self, collection: Collection | Everything, *, keys_only: bool = False) -> Fingerprint:
+        if isinstance(collection, Everything):
+            return fingerprints.fingerprint_of_all(self._connection, keys_only=keys_only)
         if keys_only:
             return fingerprints.fingerprint_of_keys(self._connection, collection)
         return fingerprints.fingerprint(self._connection, collection)
@@ -164,13 +174,42 @@ class MongoStore:
         structure.drop(self._connection, collection)
 
     def park(self, collection: Collection, parked: str) -> None:
-        parking.rename(self._connection, collection.name, _reserved(parked))
+        parks.park(self._connection, collection.name, _reserved(parked))
 
     def unpark(self, collection: Collection, parked: str) -> None:
-        parking.rename(self._connection, _reserved(parked), collection.name)
+        parks.unpark(self._connection, collection.name, _reserved(parked))
 
     def backup(self, touched: Sequence[Collection | Everything]) -> Iterator[BackupPart]:
         return backup.backup(self._connection, touched)
+
+    def open_scratch(self, name: str) -> MongoStore:
+        made = type(self).__new__(type(self))
+        made._take(scratch.open_scratch(self._connection, name))
+        return made
+
+    def drop_scratch(self, name: str) -> None:
+        scratch.drop_scratch(self._connection, name)
+
+    def scratches(self) -> list[str]:
+        return scratch.scratches(self._connection)
+
+    def load(self, files: Sequence[BackupFile], read: Callable[[str], Iterator[bytes]]) -> None:
+        loading.load(self._connection, files, read)
+
+    def adopt(self, source: Any, resources: Sequence[Collection | Everything]) -> Adopted:
+        """Make collections here what they are in `source`, a MongoStore of the same server."""
+        if not isinstance(source, MongoStore):
+            raise Refused(f"{self!r} cannot take documents from {source!r}. Nothing was changed.")
+        return adopting.adopt(self._connection, source._connection, resources)
+
+    def parked(self) -> list[Parked]:
+        return parks.parked(self._connection)
+
+    def remove_parked(self, parked: Parked) -> None:
+        parks.remove_parked(self._connection, parked)
+
+    def portrait(self) -> dict[str, str]:
+        return portrait.portrait(self._connection)
 
     def handle(self, collection: Collection) -> Any:
         return self._connection.writer(collection.name)

@@ -24,7 +24,7 @@ SPOOLED = 1024 * 1024
 def backup(connection: Connection, touched: Sequence[Prefix | Everything]) -> Iterator[BackupPart]:
     """Yield a part for each object, then the list of them."""
     catalogue = _Catalogue(connection)
-    for prefix in _prefixes(touched):
+    for prefix in prefixes(touched):
         with connection.translate(f"listing {prefix or 'every object'}"):
             for page in key_pages(connection, prefix):
                 for start in range(0, len(page), WORKERS * 4):
@@ -42,7 +42,7 @@ def backup(connection: Connection, touched: Sequence[Prefix | Everything]) -> It
     )
 
 
-def _prefixes(touched: Sequence[Prefix | Everything]) -> list[str]:
+def prefixes(touched: Sequence[Prefix | Everything]) -> list[str]:
     """Return prefixes of which none lies in another, so that each object is met once."""
     names = sorted({"" if isinstance(one, Everything) else one.name for one in touched})
     kept: list[str] = []

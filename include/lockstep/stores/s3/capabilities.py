@@ -14,7 +14,7 @@ from lockstep.domain.resources import RESERVED
 from lockstep.stores.s3.errors import FAILED_CONDITION, code_of
 
 #: answers to a request, or to a part of one, that the server does not know
-_UNKNOWN = frozenset(
+UNKNOWN = frozenset(
     {
         "400",
         "405",
@@ -112,7 +112,7 @@ def _refuses(ask: Callable[[], object]) -> bool:
         code = code_of(problem)
         if code in FAILED_CONDITION:
             return True
-        if code in _UNKNOWN:
+        if code in UNKNOWN:
             return False
         raise
     return False
@@ -124,7 +124,7 @@ def _keeps_tags(client: Any, bucket: str, key: str) -> bool:
         client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": wanted})
         return bool(client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"] == wanted)
     except ClientError as problem:
-        if code_of(problem) in _UNKNOWN or code_of(problem) == "AccessDenied":
+        if code_of(problem) in UNKNOWN or code_of(problem) == "AccessDenied":
             return False
         raise
 

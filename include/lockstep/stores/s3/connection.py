@@ -16,6 +16,7 @@ from lockstep.domain.errors import Refused
 from lockstep.domain.resources import RESERVED, Bucket
 from lockstep.stores.s3.capabilities import Capabilities, probe
 from lockstep.stores.s3.errors import Translator
+from lockstep.stores.s3.rooted import Rooted
 from lockstep.stores.s3.throttle import Throttle
 
 #: requests under way at once, over all threads of a store
@@ -30,16 +31,25 @@ Found = TypeVar("Found")
 class Connection:
     """Hold the client, the bucket's name and what was found out about the server."""
 
-    def __init__(self, database: Bucket, client_kwargs: Mapping[str, Any], bucket: str) -> None:
+    def __init__(
+        self, database: Bucket, client_kwargs: Mapping[str, Any], bucket: str, *, root: str = ""
+    ) -> None:
+        """`root`: the prefix that the client is confined to, and that all keys are relative to; it ends in '/'."""
         self.declared = database
         self.bucket = bucket
-        self.translate = Translator(database, bucket, client_kwargs.get("endpoint_url"))
+        self.root = root
+        named = f"{bucket}/{root}" if root else bucket
+        self.translate = Translator(database, named, client_kwargs.get("endpoint_url"))
         self._kwargs = dict(client_kwargs)
         # Threads share the store: what is read ahead is read in another one.
         self._lock = threading.RLock()
         self._client: Any = None
         self._capabilities: Capabilities | None = None
         self.throttle = Throttle(WORKERS)
+
+    def below(self, root: str) -> Connection:
+        """Return a connection to the same bucket that is confined to a prefix of it."""
+        return Connection(self.declared, self._kwargs, self.bucket, root=root)
 
     @property
     def client(self) -> Any:
@@ -75,6 +85,8 @@ class Connection:
                     conn_id=self.declared.conn_id,
                 ) from None
         client.meta.events.register_first("needs-retry.s3", self.throttle.heard)
+        if self.root:
+            Rooted(self.bucket, self.root).confine(client)
         weakref.finalize(self, client.close)
         return client
 

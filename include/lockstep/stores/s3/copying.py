@@ -7,7 +7,7 @@ from typing import Any
 from boto3.s3.transfer import TransferConfig
 
 from lockstep.stores.s3.connection import Connection
-from lockstep.stores.s3.state import State, writing
+from lockstep.stores.s3.state import State, creating, writing
 
 #: bytes; what one CopyObject takes (AWS: 5 GB)
 LARGEST_COPY = 5 * 1000**3
@@ -15,12 +15,21 @@ LARGEST_COPY = 5 * 1000**3
 PART = 512 * 1024 * 1024
 
 
-def copy(connection: Connection, source: str, target: str, state: State, **conditions: Any) -> str:
+def copy(
+    connection: Connection,
+    source: str,
+    target: str,
+    state: State,
+    *,
+    bucket: str | None = None,
+    **conditions: Any,
+) -> str:
     """Copy `source` to `target` and give it the state; return the copy's ETag. The conditions are CopyObject's.
 
     In parts, where it is large: then the conditions cannot be sent, and no ETag tells anything.
+    `bucket`: where the source is, if not in the same one.
     """
-    named = {"Bucket": connection.bucket, "Key": source}
+    named = {"Bucket": bucket or connection.bucket, "Key": source}
     arguments = writing(connection, target, state)
     if state["size"] <= LARGEST_COPY:
         answer = connection.client.copy_object(
@@ -35,11 +44,7 @@ def copy(connection: Connection, source: str, target: str, state: State, **condi
 
 def put(connection: Connection, key: str, state: State, **conditions: Any) -> None:
     """Write the body that a state holds, with all that the state says; the conditions are PutObject's."""
-    arguments = writing(connection, key, state)
-    for directive in ("MetadataDirective", "TaggingDirective"):
-        arguments.pop(directive, None)
-    if not arguments.get("Tagging"):
-        arguments.pop("Tagging", None)
+    arguments = creating(connection, key, state)
     connection.client.put_object(
         Bucket=connection.bucket, Key=key, Body=state["inline"], **arguments, **conditions
     )

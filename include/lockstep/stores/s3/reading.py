@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from lockstep.domain.errors import DataError
 from lockstep.domain.objects import ObjectInfo, Seen, StoredObject
 from lockstep.domain.progress import Cursor, Fingerprint, KeyRange, Page
-from lockstep.domain.resources import Prefix
+from lockstep.domain.resources import Everything, Prefix
 from lockstep.stores.s3.connection import OWN, WORKERS, Connection
 from lockstep.stores.s3.errors import MISSING, code_of
 from lockstep.stores.s3.state import CHUNK, State, from_answer, look
@@ -263,11 +263,16 @@ def count(connection: Connection, prefix: Prefix, suffix: str, excluding: Sequen
         return sum(1 for key in keys(connection, prefix.name) if key.endswith(suffix) and key not in left)
 
 
-def fingerprint(connection: Connection, prefix: Prefix) -> Fingerprint:
+def start_of(prefix: Prefix | Everything) -> str:
+    """Return what the keys start with."""
+    return "" if isinstance(prefix, Everything) else prefix.name
+
+
+def fingerprint(connection: Connection, prefix: Prefix | Everything) -> Fingerprint:
     """Read every object, in bounded memory. A prefix is always present: it is a way to look at a bucket."""
     total = names = contents = 0
     with connection.translate(f"fingerprinting {prefix}"):
-        for page in key_pages(connection, prefix.name):
+        for page in key_pages(connection, start_of(prefix)):
             for start in range(0, len(page), WORKERS * 4):
                 part = page[start : start + WORKERS * 4]
                 found = connection.each(lambda key: _content(connection, key), part)
@@ -282,11 +287,11 @@ def fingerprint(connection: Connection, prefix: Prefix) -> Fingerprint:
     )
 
 
-def fingerprint_of_keys(connection: Connection, prefix: Prefix) -> Fingerprint:
+def fingerprint_of_keys(connection: Connection, prefix: Prefix | Everything) -> Fingerprint:
     """List every object and read none."""
     total = names = 0
     with connection.translate(f"listing {prefix}"):
-        for page in key_pages(connection, prefix.name):
+        for page in key_pages(connection, start_of(prefix)):
             total += len(page)
             names += sum(_digest(key.encode()) for key in page)
     return Fingerprint(present=True, count=total, keys=f"{names % MODULUS:032x}")

@@ -75,7 +75,7 @@ def _stage(
             f"object {before.key!r} would get the key {after.key!r}. Use ops.move_objects to give it another key.",
             key=before.key,
         )
-    require_key(one.key)
+    require_key(connection, one.key)
     # Named by area and key alone, so that staging again writes the same objects again.
     place = f"{JOURNAL}{area}/{hashlib.sha256(one.key.encode()).hexdigest()}"
     if before is None:
@@ -206,11 +206,11 @@ def stage_moves(connection: Connection, moves: Sequence[tuple[str, str]]) -> lis
     """
     targets: dict[str, str] = {}
     for source, target in moves:
-        targets.setdefault(shorten(target), source)
+        targets.setdefault(shorten(connection, target), source)
 
     def stage(move: tuple[str, str]) -> Change:
-        source, target = move[0], shorten(move[1])
-        require_key(target)
+        source, target = move[0], shorten(connection, move[1])
+        require_key(connection, target)
         if targets[target] != source:
             raise DataError(
                 f"objects {targets[target]!r} and {source!r} would both become {target!r}. "
@@ -243,18 +243,26 @@ def _stage_move(connection: Connection, source: str, target: str) -> Change:
     )
 
 
-def shorten(target: str) -> str:
+def longest_key(connection: Connection) -> int:
+    """Return the bytes of the longest key: in a scratch space, its root is a part of each."""
+    return LONGEST_KEY - len(connection.root.encode())
+
+
+def shorten(connection: Connection, target: str) -> str:
     """Return a key that S3 takes for one below the reserved prefix, which may be too long by that prefix."""
-    if not target.startswith(OWN) or len(target.encode()) <= LONGEST_KEY:
+    most = longest_key(connection)
+    if not target.startswith(OWN) or len(target.encode()) <= most:
         return target
     digest = hashlib.sha256(target.encode()).hexdigest()
-    return f"{target.encode()[: LONGEST_KEY - 80].decode(errors='ignore')}~{digest}"
+    return f"{target.encode()[: most - 80].decode(errors='ignore')}~{digest}"
 
 
-def require_key(key: str) -> None:
-    if not key or len(key.encode()) > LONGEST_KEY:
+def require_key(connection: Connection, key: str) -> None:
+    most = longest_key(connection)
+    if not key or len(key.encode()) > most:
+        within = f" within {connection.root}" if connection.root else ""
         raise DataError(
-            f"{key[:80]!r}… is no key: S3 takes 1 to {LONGEST_KEY} bytes, and it has {len(key.encode())}. "
+            f"{key[:80]!r}… is no key: S3 takes 1 to {most} bytes{within}, and it has {len(key.encode())}. "
             "Give rename= a function that makes it shorter.",
             key=key,
         )

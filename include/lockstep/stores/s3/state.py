@@ -144,6 +144,16 @@ def body_digest(connection: Connection, key: str) -> str:
     return digest.hexdigest()
 
 
+def creating(connection: Connection, key: str, state: State) -> dict[str, Any]:
+    """Return the arguments of a put, or of a multipart upload, that gives an object this state."""
+    arguments = writing(connection, key, state)
+    for directive in ("MetadataDirective", "TaggingDirective"):
+        arguments.pop(directive, None)
+    if not arguments.get("Tagging"):
+        arguments.pop("Tagging", None)
+    return arguments
+
+
 def writing(connection: Connection, key: str, state: State) -> dict[str, Any]:
     """Return the arguments of a copy that gives an object this state."""
     arguments: dict[str, Any] = {

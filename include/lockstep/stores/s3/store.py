@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from lockstep.domain.exchange import Applied, BackupPart
+from lockstep.domain.errors import Refused
+from lockstep.domain.exchange import Adopted, Applied, BackupPart
 from lockstep.domain.objects import ObjectInfo, Seen, StoredObject
 from lockstep.domain.pacing import Limits, Reading
-from lockstep.domain.progress import Change, Cursor, Fingerprint, KeyRange, Page
+from lockstep.domain.parked import Parked
+from lockstep.domain.progress import BackupFile, Change, Cursor, Fingerprint, KeyRange, Page
 from lockstep.domain.resources import Bucket, Everything, Prefix
-from lockstep.stores.s3 import applying, backup, packing, ranges, reading, staging
+from lockstep.stores.s3 import (
+    adopting,
+    applying,
+    backup,
+    loading,
+    modified,
+    packing,
+    parking,
+    portrait,
+    ranges,
+    reading,
+    scratch,
+    staging,
+)
 from lockstep.stores.s3.capabilities import Capabilities
 from lockstep.stores.s3.connection import Connection
 from lockstep.stores.s3.state import look
@@ -20,11 +36,15 @@ class S3Store:
     """Read and write the objects of one bucket; see lockstep.engine.ports for the contract."""
 
     def __init__(self, database: Bucket, client_kwargs: Mapping[str, Any], bucket: str) -> None:
-        self.database = database
-        self._connection = Connection(database, client_kwargs, bucket)
+        self._take(Connection(database, client_kwargs, bucket))
+
+    def _take(self, connection: Connection) -> None:
+        self.database = connection.declared
+        self._connection = connection
 
     def __repr__(self) -> str:
-        return f"S3Store({self.database.conn_id!r}, {self._connection.bucket!r})"
+        within = f", {self._connection.root!r}" if self._connection.root else ""
+        return f"S3Store({self.database.conn_id!r}, {self._connection.bucket!r}{within})"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -102,7 +122,7 @@ class S3Store:
         with self._connection.translate(f"looking for object {key!r}"):
             return look(self._connection, key) is not None
 
-    def fingerprint(self, prefix: Prefix, *, keys_only: bool = False) -> Fingerprint:
+    def fingerprint(self, prefix: Prefix | Everything, *, keys_only: bool = False) -> Fingerprint:
         if keys_only:
             return reading.fingerprint_of_keys(self._connection, prefix)
         return reading.fingerprint(self._connection, prefix)
@@ -141,6 +161,45 @@ class S3Store:
 
     def backup(self, touched: Sequence[Prefix | Everything]) -> Iterator[BackupPart]:
         return backup.backup(self._connection, touched)
+
+    def open_scratch(self, name: str) -> S3Store:
+        """Make a scratch space, empty; keys of the store that is returned are relative to it.
+
+        Its root counts: in a scratch space a key may be that much shorter than S3's 1,024 bytes.
+        """
+        root = scratch.open_scratch(self._connection, name)
+        made = type(self).__new__(type(self))
+        made._take(self._connection.below(root))
+        return made
+
+    def drop_scratch(self, name: str) -> None:
+        scratch.drop_scratch(self._connection, name)
+
+    def scratches(self) -> list[str]:
+        return scratch.scratches(self._connection)
+
+    def load(self, files: Sequence[BackupFile], read: Callable[[str], Iterator[bytes]]) -> None:
+        loading.load(self._connection, files, read)
+
+    def adopt(self, source: Any, resources: Sequence[Prefix | Everything]) -> Adopted:
+        """Make objects here what they are in `source`, an S3Store of the same server."""
+        if not isinstance(source, S3Store):
+            raise Refused(
+                f"{self!r} cannot take objects from {source!r}: that is no bucket. Nothing was changed."
+            )
+        return adopting.adopt(self._connection, source._connection, resources)
+
+    def parked(self) -> list[Parked]:
+        return parking.parked(self._connection)
+
+    def remove_parked(self, parked: Parked) -> None:
+        parking.remove_parked(self._connection, parked)
+
+    def modified_since(self, prefix: Prefix, moment: datetime) -> tuple[int, bool]:
+        return modified.modified_since(self._connection, prefix, moment)
+
+    def portrait(self) -> dict[str, str]:
+        return portrait.portrait(self._connection)
 
     def handle(self) -> Any:
         return self._connection.client, self._connection.bucket
