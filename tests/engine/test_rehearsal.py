@@ -1,0 +1,482 @@
+"""A rehearsal: what it copies, what it tries there, what it says, and that nothing live is touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driver import Bomb, Crash, Driver
+from revisions import write
+from stage import Rehearser, backstage_of, rehearser_of
+from world import World
+
+from lockstep.domain.chain import load_chain
+from lockstep.domain.errors import Refused
+from lockstep.domain.rehearsal import Verdict
+from lockstep.domain.resources import Mongo, Postgres
+from lockstep.domain.status import RunStatus
+from lockstep.engine.rehearsing.stage import name_of, set_stage
+
+ROWS = 500
+SETUP = f"""CREATE TABLE teams (id int PRIMARY KEY, name text NOT NULL);
+INSERT INTO teams SELECT i, 'team ' || i FROM generate_series(1, 20) i;
+CREATE TABLE users (id text PRIMARY KEY, team int REFERENCES teams, n int, password_hash text);
+INSERT INTO users SELECT i::text, 1 + i % 20, i, 'secret ' || i FROM generate_series(1, {ROWS}) i"""
+
+#: Over all three stores, with a change of the catalog first.
+THREE = """
+def upgrade():
+    yield ops.sql_outside_transaction(Db, "CREATE INDEX CONCURRENTLY users_n ON users (n)", touches=Users,
+                                      reverse="DROP INDEX CONCURRENTLY users_n")
+    yield ops.transform_rows(Users, more, columns=["n", "password_hash"])
+    yield ops.transform_documents(Notes, shout)
+    yield ops.transform_objects(Uploads, grow)
+
+def downgrade():
+    yield ops.restore(Uploads)
+    yield ops.restore(Notes)
+    yield ops.restore(Users)
+    yield ops.sql_outside_transaction(Db, "DROP INDEX CONCURRENTLY users_n", touches=Users)
+
+def verify():
+    yield ops.expect_count(Users, 500)
+    yield ops.expect_none(Notes, where={"text": {"$regex": "[a-z]"}})
+
+def more(row):
+    return {**row, "n": row["n"] + 1, "password_hash": row["password_hash"] + "!"}
+
+def shout(note):
+    return {**note, "text": note["text"].upper()}
+
+def grow(stored):
+    return ops.StoredObject(**{**vars(stored), "body": stored.body + b"!"})
+"""
+
+
+def fill(world: World) -> None:
+    world.run(SETUP)
+    world.insert("notes", [{"_id": f"n{i:03}", "text": f"note {'abc'[i % 3]}"} for i in range(120)])
+    for number in range(30):
+        world.put(f"uploads/{number:03}.txt", f"body {number}".encode(), Metadata={"n": str(number)})
+
+
+def counters(world: World) -> list[Any]:
+    """Return what PostgreSQL counts of rows written in the live databases, their own catalogs included."""
+    world.rows("SELECT pg_stat_force_next_flush()")
+    return [
+        world.rows(
+            "SELECT tup_inserted, tup_updated, tup_deleted, temp_files FROM pg_stat_database "
+            "WHERE datname = current_database()",
+            uri,
+        )
+        for uri in (world.auth_uri, world.api_uri)
+    ]
+
+
+def everything_in(world: World) -> dict[str, Any]:
+    """Return all keys of the bucket and all databases of the live MongoDB, Lockstep's own included."""
+    listed = world.s3.list_objects_v2(Bucket=world.bucket).get("Contents", [])
+    return {"keys": [(one["Key"], one["ETag"]) for one in listed], "hashes": world.hashes()}
+
+
+@pytest.fixture
+def rehearser(world: World) -> Rehearser:
+    return rehearser_of(world)
+
+
+def test_a_plan_is_tried_up_down_and_up_again_on_copies_and_nothing_live_is_written(
+    world: World, rehearser: Rehearser
+) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+    before, written = everything_in(world), counters(world)
+
+    rehearsal = rehearser.go()
+
+    assert rehearsal.verdict is Verdict.GREEN, rehearser.log.text
+    assert counters(world) == written
+    assert everything_in(world) == before
+    assert rehearser.scratch_spaces() == []
+    assert world.rows("SELECT count(*) FROM _migration_runs", world.ledger_uri) == [(0,)]
+    assert world.rows("SELECT count(*) FROM _migrations", world.ledger_uri) == [(0,)]
+    assert world.labels() == []
+
+
+def test_the_report_has_all_that_was_seen(world: World, rehearser: Rehearser) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+
+    rehearsal = rehearser.go()
+
+    kept = world.s3.list_objects_v2(Bucket=world.vault, Prefix=f"rehearsals/{rehearsal.id}/")["Contents"]
+    assert [one["Key"].rpartition("/")[2] for one in kept] == ["report.html", "report.json"]
+    (one,) = rehearser.report["revisions"]
+    up = one["upgrade"]
+    by_step = {operation["step"]: operation for operation in up["operations"]}
+    assert [by_step[step]["written"] for step in (2, 3, 4)] == [ROWS, 120, 30]
+    assert by_step[2]["batches"]["count"] >= ROWS / 100
+    assert sum(by_step[2]["batches"]["histogram"]["bars"]) == by_step[2]["batches"]["shown"]
+    assert len(by_step[2]["shards"]) == 2
+    assert all(operation["seconds"] > 0 for operation in up["operations"])
+    assert [name for name in ("upgrade", "downgrade", "upgrade_again") if one[name]["good"]] == [
+        "upgrade",
+        "downgrade",
+        "upgrade_again",
+    ]
+    assert any("holds: 500 record(s)" in line for line in up["verification"])
+    assert any("as it was before" in line for line in one["downgrade"]["verification"])
+    assert one["compared"] == 3
+    assert one["predicted"]["low"] <= one["predicted"]["seconds"] <= one["predicted"]["high"]
+    growth = one["growth"]["0_campus_auth"]
+    assert growth["database"][1] > 0
+    assert growth["wal"][1] > growth["wal"][0]
+    assert rehearsal.predicted["0001"].seconds == one["predicted"]["seconds"]
+
+
+def test_ten_records_of_each_operation_are_shown_without_what_is_secret(
+    world: World, rehearser: Rehearser
+) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+
+    rehearser.go()
+
+    operations = rehearser.report["revisions"][0]["upgrade"]["operations"]
+    rows, documents, objects = (operation["samples"] for operation in operations[1:])
+    assert [len(shown) for shown in (rows, documents, objects)] == [10, 10, 10]
+    assert rows[0]["key"] == "1"
+    assert (rows[0]["before"]["n"], rows[0]["after"]["n"]) == ("1", "2")
+    assert documents[0] == {
+        "resource": "collection notes (campus_documents)",
+        "key": documents[0]["key"],
+        "before": {"text": "note a"},
+        "after": {"text": "NOTE A"},
+    }
+    assert objects[0]["key"] == "uploads/000.txt"
+    assert objects[0]["before"]["body"].startswith("6 byte(s)")
+    assert "secret" not in json.dumps(rehearser.report)
+
+
+def test_no_record_is_shown_where_none_is_wanted(world: World, rehearser: Rehearser) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+
+    rehearser.go(samples=0)
+
+    operations = rehearser.report["revisions"][0]["upgrade"]["operations"]
+    assert [operation["samples"] for operation in operations] == [[], [], [], []]
+
+
+WRONG = """
+def upgrade():
+    yield ops.transform_rows(Users, more, columns=["n"])
+    yield ops.transform_documents(Notes, shout)
+
+def downgrade():
+    yield ops.restore(Users)
+    yield ops.transform_documents(Notes, whisper)
+
+def more(row):
+    return {**row, "n": row["n"] + 1}
+
+def shout(note):
+    return {**note, "text": note["text"].upper()}
+
+def whisper(note):
+    text = note["text"].lower()
+    return {**note, "text": text.replace("note b", "note x") if note["_id"] == "n100" else text}
+"""
+
+
+def test_a_wrong_downgrade_is_red_and_names_the_operation_and_the_record(
+    world: World, rehearser: Rehearser
+) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, WRONG)
+
+    rehearsal = rehearser.go()
+
+    assert rehearsal.verdict is Verdict.RED
+    assert "downgrade of 0001 (step 2: transform_documents notes)" in rehearser.report["why"]
+    (found,) = rehearser.report["revisions"][0]["differences"]
+    assert found["resource"] == "collection notes (campus_documents)"
+    assert "n100" in found["key"]
+    assert (found["before"], found["after"]) == ({"text": "note b"}, {"text": "note x"})
+    assert rehearser.scratch_spaces() == []
+    page = world.s3.get_object(Bucket=world.vault, Key=f"rehearsals/{rehearsal.id}/report.html")[
+        "Body"
+    ].read()
+    assert b"note x" in page
+    assert b"step 2: transform_documents notes" in page
+
+
+def test_what_a_downgrade_forgets_is_named(world: World, rehearser: Rehearser) -> None:
+    fill(world)
+    body = """
+def upgrade():
+    yield ops.sql(Db, "ALTER TABLE users ADD COLUMN nick text", "CREATE INDEX users_nick ON users (nick)",
+                  touches=Users)
+
+def downgrade():
+    yield ops.sql(Db, "ALTER TABLE users ALTER COLUMN nick SET DEFAULT ''", touches=Users)
+"""
+    write(world.migrations, "0001", None, body)
+
+    rehearsal = rehearser.go()
+
+    assert rehearsal.verdict is Verdict.RED
+    (found,) = rehearser.report["revisions"][0]["differences"]
+    assert "index users_nick" in str(found["shape"])
+    assert "downgrade of 0001 (step 1: sql users)" in rehearser.report["why"]
+
+
+def test_an_upgrade_that_fails_is_red_and_says_whether_it_could_be_taken_back(
+    world: World, rehearser: Rehearser
+) -> None:
+    fill(world)
+    body = """
+def upgrade():
+    yield ops.transform_rows(Users, more, columns=["n"])
+    yield ops.transform_documents(Notes, bad)
+
+def downgrade():
+    yield ops.restore(Notes)
+    yield ops.restore(Users)
+
+def more(row):
+    return {**row, "n": row["n"] + 1}
+
+def bad(note):
+    if note["_id"] == "n077":
+        raise ValueError("no such note")
+    return {**note, "text": ""}
+"""
+    write(world.migrations, "0001", None, body)
+
+    rehearsal = rehearser.go()
+
+    assert rehearsal.verdict is Verdict.RED
+    why = rehearser.report["why"]
+    assert "step 2: transform_documents notes" in why
+    assert "n077" in why
+    assert "no such note" in why
+    assert rehearser.report["revisions"][0]["upgrade"]["undone"] is True
+    assert rehearser.report["revisions"][0]["downgrade"] is None
+    assert rehearsal.predicted == {}
+
+
+def test_every_pending_revision_is_tried_in_order_and_only_those(
+    world: World, rehearser: Rehearser, driver: Driver
+) -> None:
+    fill(world)
+    add = """
+def upgrade():
+    yield ops.update_rows(Users, {"n": "n + 1"})
+
+def downgrade():
+    yield ops.restore(Users)
+"""
+    for number, parent in (("0001", None), ("0002", "0001"), ("0003", "0002")):
+        write(world.migrations, number, parent, add)
+    assert driver.go("0001").status is RunStatus.APPLIED
+
+    rehearsal = rehearser.go()
+
+    assert rehearsal.verdict is Verdict.GREEN, rehearser.log.text
+    assert list(rehearsal.revisions) == ["0002", "0003"]
+    assert [one["id"] for one in rehearser.report["revisions"]] == ["0002", "0003"]
+    assert world.rows("SELECT sum(n) FROM users") == [(ROWS * (ROWS + 1) // 2 + ROWS,)]
+    with pytest.raises(Refused, match="nothing to rehearse"):
+        rehearser.open("0001")
+
+
+def test_a_named_backup_is_the_data_before_its_run(
+    world: World, rehearser: Rehearser, driver: Driver
+) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+    run = driver.go("0001")
+    world.run("DELETE FROM users")
+
+    rehearsal = rehearser.go(source=run.id)
+
+    assert rehearsal.verdict is Verdict.GREEN, rehearser.log.text
+    (copied, *_) = rehearser.report["copies"]
+    assert copied["records"]["users"] == ROWS
+    write(
+        world.migrations,
+        "0002",
+        "0001",
+        "def upgrade():\n    yield ops.update_rows(Table(Api, 'traces'), {'n': '1'})\n"
+        "def downgrade():\n    yield ops.restore(Table(Api, 'traces'))\n",
+    )
+    with pytest.raises(Refused, match="does not hold table traces"):
+        rehearser.open(source=run.id)
+
+
+def test_a_sample_keeps_what_its_rows_refer_to(world: World, rehearser: Rehearser) -> None:
+    fill(world)
+    body = THREE.replace(
+        "yield ops.expect_count(Users, 500)", "yield ops.expect_none(Users, where='n IS NULL')"
+    )
+    write(world.migrations, "0001", None, body)
+
+    rehearsal = rehearser.go(sample=20)
+
+    assert rehearsal.verdict is Verdict.GREEN, rehearser.log.text
+    by_kind = {copied["kind"]: copied for copied in rehearser.report["copies"]}
+    rows, documents, objects = by_kind["table"], by_kind["document"], by_kind["object"]
+    assert rows["records"] == {"teams": 20, "users": ROWS}
+    assert 50 < rows["kept"]["users"] < 160
+    assert rows["kept"]["teams"] == 20  # each has members in the sample
+    assert 5 < documents["kept"]["notes"] < 60
+    assert 0 < objects["kept"]["uploads/"] < 20
+    assert "by a hash" in rows["sampled"]
+    operations = rehearser.report["revisions"][0]["upgrade"]["operations"]
+    assert operations[1]["read"] == rows["kept"]["users"]
+
+
+def test_a_rehearsal_waits_until_a_run_is_settled(world: World, rehearser: Rehearser, driver: Driver) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, WRONG.replace('"n100"', '"n100x"'))
+    driver.bomb = Bomb("batch committed", 2)
+    driver.attempts = 1
+    driver.go("0001", on_failure="leave")
+
+    with pytest.raises(Refused, match="half-way"):
+        rehearser.open()
+
+
+def test_an_edit_while_it_goes_on_stops_it(world: World, rehearser: Rehearser) -> None:
+    from lockstep.engine.rehearsing.opening import plan_of
+
+    fill(world)
+    path = write(world.migrations, "0001", None, THREE)
+    plan = rehearser.open()
+    path.write_text(path.read_text() + "\n# another word\n")
+
+    with pytest.raises(Refused, match=r"'0001'.*edited while rehearsal"):
+        plan_of(rehearser.services, load_chain(world.migrations), plan.rehearsal, plan.asked)
+
+
+def test_a_try_that_was_killed_starts_over_and_leaves_nothing(world: World) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+    rehearser = rehearser_of(world, Bomb("batch committed", 3))
+    plan = rehearser.open()
+    rehearser.back_up(plan)
+    with pytest.raises(Crash):
+        rehearser.attempt(plan, 1)
+    assert rehearser.scratch_spaces() != []
+
+    rehearser.attempt(plan, 2)
+    ended = rehearser.end(plan)
+
+    assert ended.verdict is Verdict.GREEN, rehearser.log.text
+    assert rehearser.scratch_spaces() == []
+
+
+def test_a_rehearsal_that_never_got_anywhere_is_stopped_and_says_why(
+    world: World, rehearser: Rehearser
+) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+    plan = rehearser.open()
+
+    ended = rehearser.end(plan)
+
+    assert ended.verdict is Verdict.STOPPED
+    assert ended.facts["why"] == "it was killed"
+    assert rehearser.report["why"] == "it was killed"
+
+
+def test_scratch_spaces_stay_where_that_is_asked_for(world: World, rehearser: Rehearser) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+
+    plan = rehearser.open(keep=True)
+    rehearser.back_up(plan)
+    rehearser.attempt(plan)
+    rehearser.end(plan)
+
+    kept = rehearser.scratch_spaces()
+    assert len([name for name in kept if name.startswith("lockstep_scratch_")]) == 3
+    from dataclasses import replace
+
+    from lockstep.engine.rehearsing.dropping import drop_rehearsal
+
+    drop_rehearsal(rehearser.services, rehearser.backstage, plan.rehearsal, plan.wanted, keep=False)
+    assert rehearser.scratch_spaces() == []
+    assert replace(plan.asked, keep=False) != plan.asked
+
+
+def test_the_name_of_a_live_database_is_refused(world: World, rehearser: Rehearser) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+    plan = rehearser.open()
+    name = name_of(f"{plan.rehearsal.id}_1", "0_campus_auth", ())
+    backstage = backstage_of(world, live={name})
+
+    with pytest.raises(Refused, match="live database's"):
+        set_stage(rehearser.services, backstage, plan.rehearsal, plan.wanted, attempt=1)
+    assert rehearser.scratch_spaces() == []
+
+
+def test_a_rehearsal_opens_no_database_that_it_has_no_copy_of(world: World, rehearser: Rehearser) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+    plan = rehearser.open()
+    stage = set_stage(rehearser.services, rehearser.backstage, plan.rehearsal, plan.wanted, attempt=1)
+    try:
+        for database in (Postgres("campus_api"), Mongo("another")):
+            with pytest.raises(Refused, match="does not open the live one"):
+                stage.services.store(database)
+        for one in plan.wanted:
+            facts = " ".join(map(str, stage.services.store(one.database).check().values()))
+            live = {world.mongo_db, world.auth_uri.rpartition("/")[2]}
+            assert not live & set(facts.split())
+        assert stage.services.sinks == ()
+        assert stage.services.announcers() == ()
+    finally:
+        stage.close()
+        rehearser.end(plan)
+
+
+def test_what_a_rehearsal_predicted_is_kept_beside_what_the_run_took(
+    world: World, rehearser: Rehearser, driver: Driver
+) -> None:
+    fill(world)
+    write(world.migrations, "0001", None, THREE)
+    rehearsal = rehearser.go()
+
+    run = driver.go("0001")
+
+    assert run.status is RunStatus.APPLIED, driver.log.text
+    (compared,) = rehearser.services.ledger.comparisons(run.id)
+    assert compared.rehearsal_id == rehearsal.id
+    assert compared.predicted == rehearsal.predicted["0001"]
+    assert run.ended_at is not None
+    assert compared.actual_seconds == pytest.approx((run.ended_at - run.started_at).total_seconds())
+    assert "had predicted" in driver.log.text
+
+
+def test_the_page_asks_nobody_for_anything_and_shows_what_a_record_holds_as_text(
+    world: World, rehearser: Rehearser, tmp_path: Path
+) -> None:
+    fill(world)
+    world.insert("notes", [{"_id": "a<script>alert(1)</script>", "text": "<img src=x onerror=alert(1)>"}])
+    body = THREE.replace('    yield ops.expect_none(Notes, where={"text": {"$regex": "[a-z]"}})\n', "")
+    write(world.migrations, "0001", None, body)
+
+    rehearsal = rehearser.go()
+
+    raw = world.s3.get_object(Bucket=world.vault, Key=f"rehearsals/{rehearsal.id}/report.html")["Body"].read()
+    page = raw.decode()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;IMG SRC=X" in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "prefers-color-scheme: dark" in page
+    assert page.count("<svg") >= 3
