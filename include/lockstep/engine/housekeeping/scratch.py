@@ -10,7 +10,7 @@ from lockstep.domain.errors import LockstepError
 from lockstep.domain.rehearsal import Rehearsal
 from lockstep.domain.resources import Database
 from lockstep.domain.run import Caller
-from lockstep.domain.scratch import SCRATCH, refuse_live
+from lockstep.domain.scratch import LONGEST, SCRATCH, refuse_live
 from lockstep.domain.status import RunStatus
 from lockstep.engine.housekeeping.found import Found
 from lockstep.engine.housekeeping.listing import rehearsals_of, runs_of
@@ -20,8 +20,8 @@ from lockstep.engine.services import Services, Store
 
 #: days for which the scratch spaces of a rehearsal that was asked to keep them stay
 KEPT_DAYS = 7
-#: characters of a name that may have been cut: 63, less an underscore at the end
-LONGEST = 62
+#: characters at the end of a name that was cut: an underscore and a digest, and the one that `rest` adds
+DIGEST = 10
 
 
 def drop_orphans(
@@ -135,10 +135,12 @@ def _plain(owner: str) -> str:
 
 
 def _owners_of(name: str, owners: Iterable[str]) -> list[str]:
-    """Return the ids that a name holds, whole or, where the name was cut, as its end."""
+    """Return the ids that a name holds: whole, or cut where a digest ends the name."""
     rest = f"_{name[len(SCRATCH) :]}_"
     found = [owner for owner in owners if owner and f"_{owner}_" in rest]
     if found or len(name) < LONGEST:
         return found
-    end = rest.rstrip("_")
-    return [owner for owner in owners if any(end.endswith(f"_{owner[:at]}") for at in range(12, len(owner)))]
+    end = rest[:-DIGEST]
+    return [
+        owner for owner in owners if any(end.endswith(f"_{owner[:at]}") for at in range(12, len(owner) + 1))
+    ]
