@@ -104,6 +104,8 @@ def _adopt(conn: Conn, there: Conn, tables: Sequence[Table], definitions: Defini
         if own or keys.tables:
             exclusively(conn, [lock for one_of in making for lock in one_of.view_locks], [*own, *keys.tables])
         keys.drop()
+        # First, since new tables may have the names that go with them. RESTRICT: what hangs on them is named.
+        perform(conn, [f"DROP TABLE {ident(t.table.schema, t.table.name)}" for t in gone])
         for one_of in making:
             one_of.move_aside()
         definitions.run(conn, "pre-data", [one_of.table for one_of in anew])
@@ -117,7 +119,6 @@ def _adopt(conn: Conn, there: Conn, tables: Sequence[Table], definitions: Defini
         repoint(conn, making)
         for one_of in making:
             one_of.finish()
-        perform(conn, [f"DROP TABLE {ident(t.table.schema, t.table.name)}" for t in gone])
         keys.restore()
     refuse_unequal(conn, there, changing)
     # Last, since what a sequence is set to is not taken back with the transaction.

@@ -25,6 +25,9 @@ from lockstep.stores.postgres.text import Conn, one, run
 #: Who owns a table.
 OWNER = "SELECT relowner::regrole::text FROM pg_class WHERE oid = %(oid)s::oid"
 
+#: NOT NULL constraints: they have names since PostgreSQL 18, which the server chooses apart from all in the schema.
+NOT_NULLS = "SELECT conname FROM pg_constraint WHERE conrelid = %(oid)s::oid AND contype = 'n' ORDER BY oid"
+
 #: What a table has, in the server's quoting: its columns, and the sequences that they own.
 COLUMNS = """
 SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = %(oid)s::oid AND attnum > 0 AND NOT attisdropped
@@ -133,6 +136,9 @@ class Making:
         for place, (kind, name) in enumerate(run(conn, COMPANIONS, params).fetchall()):
             what = "SEQUENCE" if kind == "S" else "INDEX"
             perform(conn, [f"ALTER {what} {ident(schema, name)} RENAME TO {ident(f'{self._aside}_{place}')}"])
+        for place, (name,) in enumerate(run(conn, NOT_NULLS, params).fetchall()):
+            aside = ident(f"{self._aside}_n{place}")
+            perform(conn, [f"ALTER TABLE {self._here} RENAME CONSTRAINT {ident(name)} TO {aside}"])
         perform(conn, [f"ALTER TABLE {self._here} RENAME TO {ident(self._aside)}"])
 
     def give_back(self) -> None:
