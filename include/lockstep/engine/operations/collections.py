@@ -164,6 +164,9 @@ class DropCollectionHandler(StructureHandler):
         self, context: StepContext, store: DocumentStore, operation: DropCollection
     ) -> Mapping[str, Any]:
         parked = _parked(f"{context.revision.id}_{context.step}", operation)
+        # Still taken where a restore, and not a downgrade, brought the collection back.
+        if parked in {one.parked_as for one in store.parked()}:
+            parked = _parked(context.run.id, operation)
         return {"there": store.exists(operation.collection), "parked": parked}
 
     def change(self, store: DocumentStore, operation: DropCollection, former: Mapping[str, Any]) -> None:
