@@ -83,14 +83,12 @@ def into_from(params: Mapping[str, Any]) -> dict[str, str]:
             given = json.loads(given)
         except ValueError as problem:
             raise Refused(f"into is no JSON object: {problem}. Write {_EXAMPLE}.", into=given) from None
-    pairs = (
-        list(given.items())
-        if isinstance(given, Mapping)
-        else [tuple(part.strip() for part in one.split("=", 1)) for one in _listed(given)]
-    )
-    if not all(len(pair) == 2 and all(isinstance(name, str) and name for name in pair) for pair in pairs):
-        raise Refused(f"into is {given!r}. Write {_EXAMPLE}.", into=str(given))
-    return dict(pairs)
+    if not isinstance(given, Mapping):
+        pairs = [one.partition("=") for one in _listed(str(given))]
+        given = {source.strip(): into.strip() for source, _, into in pairs}
+    if not all(isinstance(name, str) and name for pair in given.items() for name in pair):
+        raise Refused(f"into is {params.get('into')!r}. Write {_EXAMPLE}.", into=str(params.get("into")))
+    return dict(given)
 
 
 _EXAMPLE = 'campus_auth=campus_auth_copy, or {"campus_auth": "campus_auth_copy"}'

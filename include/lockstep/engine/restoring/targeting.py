@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
-
 from lockstep.domain.backups import StoredBackup
 from lockstep.domain.chain import Chain
 from lockstep.domain.errors import Refused
@@ -87,9 +85,7 @@ def _target(
     services: Services, chain: Chain, run: Run, one: StoredBackup, names: set[str] | None, into: str | None
 ) -> Target:
     source = database_of(chain, one.manifest.conn_id, one.manifest.kind)
-    place = (
-        source if into in (None, source.conn_id) else database_of(chain, cast(str, into), one.manifest.kind)
-    )
+    place = source if into in (None, source.conn_id) else database_of(chain, into, one.manifest.kind)
     all_of_it = _all_of_it(services, chain, run, one, source)
     chosen = all_of_it
     if names is not None and names != set(one.manifest.fingerprints):

@@ -21,7 +21,7 @@ class _OfDatabase(LockstepTask):
     @staticmethod
     def place(desk: Desk) -> int:
         """Return which of the restore's databases is meant."""
-        return max(desk.ti.map_index, 0)
+        return max(int(desk.ti.map_index), 0)
 
 
 class BackUpOverwritten(_OfDatabase):
