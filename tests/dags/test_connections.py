@@ -202,3 +202,87 @@ def test_connection_ids_come_from_the_environment_or_have_a_default(monkeypatch:
     assert conn_id_of(LEDGER) == "lockstep_ledger"
     monkeypatch.setenv("LOCKSTEP_LEDGER_CONN_ID", "another")
     assert conn_id_of(LEDGER) == "another"
+
+
+def endpoint(**given: Any) -> Any:
+    from lockstep.orchestration.announcers import endpoint
+
+    return endpoint(connection("http", **given), otherwise="https://api.github.com")
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({}, "https://api.github.com"),
+        ({"host": "ghe.example/api/v3"}, "https://ghe.example/api/v3"),
+        ({"host": "https://hooks.example/x?key=1"}, "https://hooks.example/x?key=1"),
+        ({"host": "http://hooks.example/x", "port": 8080}, "http://hooks.example:8080/x"),
+        ({"host": "hooks.example", "schema": "http", "port": 80}, "http://hooks.example:80"),
+    ],
+)
+def test_an_http_connection_becomes_an_address(given: dict[str, Any], url: str) -> None:
+    assert endpoint(**given).url == url
+
+
+def test_the_password_of_an_http_connection_is_a_bearer_token_or_with_a_login_basic() -> None:
+    assert endpoint(password="s3cret").headers == {"Authorization": "Bearer s3cret"}
+    assert endpoint(login="ann", password="s3cret").headers == {"Authorization": "Basic YW5uOnMzY3JldA=="}
+    assert "s3cret" not in repr(endpoint(host="https://s3cret.example", password="s3cret"))
+
+
+def test_extras_of_an_http_connection_are_headers_and_those_of_the_hook_are_not() -> None:
+    extra = {
+        "X-Api-Key": "k1",
+        "headers": {"X-Team": "data"},
+        "repository": "campus/api",
+        "verify": "/etc/ca.pem",
+        "timeout": 3,
+        "check_response": False,
+    }
+    made = endpoint(host="https://hooks.example", extra=extra)
+
+    assert made.headers == {"X-Api-Key": "k1", "X-Team": "data"}
+    assert (made.verify, made.timeout) == ("/etc/ca.pem", 3.0)
+
+
+def test_an_http_connection_without_an_address_is_refused() -> None:
+    with pytest.raises(Refused, match="makes no address"):
+        endpoint(host="ftp://files.example")
+
+
+class _Said:
+    """A log that keeps what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append(event)
+
+    warning = info
+
+
+def test_who_is_told_of_rehearsals_follows_from_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lockstep.orchestration.announcers import announcers
+
+    said: Any = _Said()
+    assert announcers(said) == ()
+    assert "no Airflow connection 'lockstep_github'" in said.lines[0]
+
+    github = {"conn_type": "http", "password": "t0ken-t0ken", "extra": {"repository": "campus/api"}}
+    monkeypatch.setenv("AIRFLOW_CONN_LOCKSTEP_GITHUB", json.dumps(github))
+    monkeypatch.setenv("LOCKSTEP_WEBHOOK_CONN_ID", "my_hook")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_MY_HOOK", json.dumps({"conn_type": "http", "host": "https://hooks.example/x"})
+    )
+    assert [one.name for one in announcers(said)] == [
+        "GitHub commit status",
+        "GitHub deployment status",
+        "webhook",
+    ]
+
+    monkeypatch.setenv("AIRFLOW_CONN_LOCKSTEP_GITHUB", json.dumps({**github, "extra": {}}))
+    monkeypatch.setenv("AIRFLOW_CONN_MY_HOOK", json.dumps({"conn_type": "postgres", "host": "db"}))
+    assert announcers(said) == ()
+    assert "names no repository" in said.lines[-2]
+    assert "must be 'http'" in said.lines[-1]

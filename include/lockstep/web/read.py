@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from lockstep.domain.errors import DataError
+from lockstep.domain.errors import DataError, Refused
+from lockstep.domain.readiness import Readiness
 from lockstep.domain.run import Run, ShardState
 from lockstep.engine.ports import Ledger
 
 
 def _nothing_kept(path: str) -> bytes:
     raise DataError(f"there is no {path} in the vault.", path=path)
+
+
+def _nobody_looks(revisions: Collection[str] | None) -> Sequence[Readiness]:
+    raise Refused("here nobody can look at the databases: ask on Airflow's own server.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,8 @@ class Reader:
     uri: Callable[[str], str]
     #: the body of an object of the vault; DataError where there is none
     kept: Callable[[str], bytes] = _nothing_kept
+    #: what a downgrade of the revisions that are named, or of all that are applied, would do now
+    ready: Callable[[Collection[str] | None], Sequence[Readiness]] = _nobody_looks
 
     def run(self, run_id: str) -> Run:
         """Return a run; Refused where there is none."""

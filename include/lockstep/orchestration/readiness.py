@@ -1,0 +1,22 @@
+"""What a downgrade would do now, for the page: asked in the API server, outside of any task."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lockstep.domain.readiness import Readiness
+
+
+def readiness_now(folder: Path, revisions: Collection[str] | None) -> list[Readiness]:
+    """Return it for the applied revisions of a folder, or of those that are named."""
+    from lockstep.domain.chain import load_chain
+    from lockstep.engine.readiness import readiness
+    from lockstep.orchestration.logs import TaskLog
+    from lockstep.orchestration.wiring import services_for
+
+    services = services_for({}, TaskLog())
+    services.ledger.check()
+    return readiness(services, load_chain(folder), revisions)
