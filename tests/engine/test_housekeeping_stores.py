@@ -169,7 +169,8 @@ def test_scratch_spaces_of_what_is_over_go_and_those_of_the_living_stay(
 ) -> None:
     three_stores(world)
     ended = driver.go("0001")
-    _, _, open_run = driver.open("0001", "downgrade")
+    driver.go("0001", "downgrade")
+    _, _, open_run = driver.open("0001")
     caller = Caller(dag_id="rehearse", dag_run_id="r1")
     goes_on = Rehearsal(id="r260101000000aaaa", target="head", caller=caller, started_at=later(0))
     died = replace(goes_on, id="r260101000000bbbb", caller=replace(caller, dag_run_id="r2"))
@@ -206,6 +207,35 @@ def test_scratch_spaces_of_what_is_over_go_and_those_of_the_living_stay(
     assert tidy(after_days=30).facts["dropped"] == 3
     assert tidy(after_days=30, now=later(8)).facts["dropped"] == 3
     assert all(set(names) == stays - {scratch_name(kept.id, "x")} for names in names_of(scratch).values())
+
+
+def test_while_a_restore_is_open_no_runs_scratch_space_goes(
+    world: World, driver: Driver, scratch: Services
+) -> None:
+    three_stores(world)
+    ended = driver.go("0001")
+    # It takes from a copy that is named after the run whose backup it puts back.
+    name = scratch_name(f"back_{ended.id}", "campus_objects")
+    scratch.objects(FILES).open_scratch(name)
+    restore = replace(
+        ended,
+        id="restore-1",
+        direction="restore",
+        status=RunStatus.OPEN,
+        caller=Caller(dag_id="d", dag_run_id="r"),
+    )
+    with scratch.ledger.unit() as unit:
+        unit.add_run(restore)
+
+    def tidy() -> Any:
+        return drop_orphans(scratch, [FILES], by="olga", alive=lambda caller: False, after_days=1)
+
+    assert tidy().done == ()
+    assert "run restore-1 is open" in driver.log.text
+    with scratch.ledger.unit() as unit:
+        unit.change_run("restore-1", status=RunStatus.RESTORED)
+    assert tidy().facts["dropped"] == 1
+    assert scratch.objects(FILES).scratches() == []
 
 
 # --- drift -------------------------------------------------------------------------------------------------
