@@ -28,18 +28,29 @@ class LockstepPlugin(AirflowPlugin):
             "category": "browse",
             "url_route": "lockstep-parked",
         },
+        {
+            "name": "Ways back",
+            "href": f"{PREFIX.lstrip('/')}/readiness",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "lockstep-readiness",
+        },
     ]
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """Build the pages when the API server asks: every task process loads plugins, and needs none."""
         from lockstep.orchestration import access, wiring
+        from lockstep.orchestration.project import migrations_folder, prefer_include
+        from lockstep.orchestration.readiness import readiness_now
         from lockstep.web.app import create_app
         from lockstep.web.read import Reader
 
+        prefer_include(__file__)
         reader = Reader(
             ledger=wiring.ledger,
             uri=lambda path: wiring.vault().uri(path),
             kept=lambda path: wiring.vault().get(path),
+            ready=lambda revisions: readiness_now(migrations_folder(__file__), revisions),
         )
         return [{"name": "Lockstep", "url_prefix": PREFIX, "app": create_app(reader, access.asker())}]

@@ -312,7 +312,17 @@ def test_migrate_passes_on_everything_but_its_target_and_has_no_redrive(project:
     asked = {name: param.value for name, param in route_params("head", "").items()}
 
     assert set(passed_on(asked)) == set(asked) - {"target"}
-    assert set(passed_on(asked)) == set(revision_params()) - {"direction", "resume", "redrive"}
+    assert set(passed_on(asked)) == set(revision_params()) - {"direction", "resume", "redrive", "lossy"}
+
+
+def test_rollback_passes_on_that_a_loss_is_accepted_and_migrate_does_not_ask(project: Path) -> None:
+    from lockstep.orchestration.params import passed_on, route_params
+
+    asked = {name: param.value for name, param in route_params("previous", "", "downgrade").items()}
+
+    assert asked["lossy"] is False
+    assert passed_on({**asked, "lossy": True})["lossy"] is True
+    assert "lossy" not in route_params("head", "")
 
 
 def pools_of(dag: Any) -> dict[str, str]:

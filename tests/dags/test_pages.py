@@ -192,6 +192,8 @@ def test_every_route_asks_who_it_is() -> None:
         "/runs/{run_id}/resume",
         "/parked",
         "/drift",
+        "/readiness",
+        "/readiness/{revision}",
     }
 
 

@@ -12,6 +12,7 @@ from lockstep.web.asking import Asker, answered, readable
 from lockstep.web.housekeeping import add_housekeeping
 from lockstep.web.page import duration, facts, link, page, table
 from lockstep.web.read import Reader
+from lockstep.web.readiness import add_readiness
 from lockstep.web.steer import add_steering
 from lockstep.web.switch import SCRIPT_HASH, switch
 
@@ -66,6 +67,7 @@ def create_app(reader: Reader, asker: Callable[..., Asker]) -> FastAPI:
 
     add_steering(app, reader, who, _HEADERS)
     add_housekeeping(app, reader, who, _HEADERS)
+    add_readiness(app, reader, who, _HEADERS)
     return app
 
 
@@ -81,6 +83,7 @@ def _entry_page(found: dict[str, Any], url: str, buttons: str) -> str:
     run = dict(found["run"])
     caller = run.pop("caller")
     run.pop("pause")
+    revision = run["revision"]
     shown = {
         name: run.pop(name) for name in ("revision", "direction", "status", "error", "started_at", "ended_at")
     }
@@ -94,6 +97,7 @@ def _entry_page(found: dict[str, Any], url: str, buttons: str) -> str:
         table("History", [_told(entry) for entry in found["history"]]),
         facts("The rest", {**run, "backups": found["backups"]}),
         link("Backup manifests", f"{url}/backup"),
+        link("What a downgrade would do now", f"{url.rpartition('/runs/')[0]}/readiness/{quote(revision, safe='')}"),
     )
 
 
