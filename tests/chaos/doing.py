@@ -1,4 +1,4 @@
-"""What a worker does: one shard of one step, or one direction in one transaction."""
+"""What a worker does: one shard of one step, one direction in one transaction, or putting backups back."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from lockstep.domain.resources import Bucket
 from lockstep.domain.revision import Revision
 from lockstep.engine.atomic import run_atomic
 from lockstep.engine.opening import current_run
+from lockstep.engine.putting_back import put_back
 from lockstep.engine.services import Services
 from lockstep.engine.steps import plan_step, run_step_shard
 from lockstep.stores.s3 import applying, connection
@@ -83,6 +84,8 @@ def do(task: dict[str, Any]) -> None:
 def _work(services: Services, revision: Revision, task: dict[str, Any]) -> dict[str, Any]:
     run = current_run(services, task["dag_id"], task["dag_run_id"])
     phase, holder = task["phase"], f"worker {os.getpid()}"
+    if phase == "put back":
+        return put_back(services, revision, run)
     if revision.is_atomic("downgrade" if phase == "downgrade" else "upgrade"):
         return run_atomic(services, revision, run, phase, holder=holder)
     # Planned once, whatever number a later attempt asks for.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from world import World
@@ -104,7 +104,7 @@ class Herd:
     def start(
         self,
         run: Run,
-        phase: Phase = "upgrade",
+        phase: Phase | Literal["put back"] = "upgrade",
         *,
         step: int = 1,
         shard: int = 0,

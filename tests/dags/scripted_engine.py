@@ -14,6 +14,7 @@ from lockstep.domain.loading import load_revision
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus
+from lockstep.engine.choosing import Question
 from lockstep.engine.routing import Hop
 
 Place = tuple[Any, ...]
@@ -61,6 +62,8 @@ class ScriptedEngine:
     noted: list[tuple[str, str]] = field(default_factory=list)
     hops: list[Hop] = field(default_factory=list)
     quarantined: list[Any] = field(default_factory=list)
+    #: what a person was asked about, and chose
+    chosen: list[tuple[str, str, str]] = field(default_factory=list)
     #: what open_run was given
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -158,9 +161,60 @@ class ScriptedEngine:
         now = self.current_run(None, run.caller.dag_id, run.caller.dag_run_id)
         if not now.backed_up or now.facts.get("verified") or now.status is not RunStatus.OPEN:
             return "none"
-        if now.direction == "upgrade" and now.params["on_failure"] == "leave":
+        if now.direction == "downgrade":
+            return "downgrade"
+        wanted = self.wanted(now, "on_failure", "upgrade")
+        if wanted == "restore":
+            self.change(run, facts={"putting_back": True})
+        return {"downgrade": "undo", "restore": "restore"}.get(wanted, "none")
+
+    def wanted(self, run: Run, name: str, failure: str) -> str:
+        """Return what the form says, or the person whom it says to ask."""
+        said = str(run.params[name])
+        last = next((choice for about, choice, _ in reversed(self.chosen) if about == failure), "leave")
+        return last if said == "ask" else said
+
+    def question_after_upgrade(self, services: Any, revision: Revision, run: Run) -> Question | None:
+        self.reach("question_after_upgrade")
+        now = self.current_run(None, run.caller.dag_id, run.caller.dag_run_id)
+        if now.direction == "downgrade" or now.facts.get("verified") or now.params["on_failure"] != "ask":
+            return None
+        return Question(
+            subject="What next?", body="It failed.", choices=("retry", "downgrade", "restore", "leave")
+        )
+
+    def question_after_way_back(
+        self, services: Any, revision: Revision, run: Run, *, tried: bool = False
+    ) -> Question | None:
+        self.reach("question_after_way_back")
+        now = self.current_run(None, run.caller.dag_id, run.caller.dag_run_id)
+        if now.facts.get("restored") or now.params["on_undo_failure"] != "ask":
+            return None
+        if now.facts.get("putting_back") and not tried:
+            return None
+        return Question(subject="And now?", body="That failed too.", choices=("retry", "restore", "leave"))
+
+    def choose(
+        self, services: Any, revision: Revision, run: Run, failure: str, choice: str, *, by: str, at: Any
+    ) -> bool:
+        assert at is not None
+        self.chosen.append((failure, choice, by))
+        return True
+
+    def way_after_way_back(self, services: Any, revision: Revision, run: Run) -> str:
+        self.reach("way_after_way_back")
+        now = self.current_run(None, run.caller.dag_id, run.caller.dag_run_id)
+        if now.facts.get("restored"):
             return "none"
-        return "downgrade" if now.direction == "downgrade" else "undo"
+        if now.facts.get("putting_back"):
+            return "restore"
+        return "restore" if self.wanted(now, "on_undo_failure", "way_back") == "restore" else "leave"
+
+    def put_back(self, services: Any, revision: Revision, run: Run) -> dict[str, Any]:
+        self.change(run, facts={"putting_back": True})
+        self.reach("put_back")
+        self.change(run, facts={"restored": True})
+        return {}
 
     def verify_restored(self, services: Any, revision: Revision, run: Run) -> dict[str, Any]:
         self.reach("verify_restored")

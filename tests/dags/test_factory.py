@@ -24,6 +24,7 @@ NOT_ASKED = {
     "documents_per_shard",
     "objects_per_shard",
     "patience",
+    "proof_restore_bytes",
 }
 
 PLAIN = '''
@@ -94,7 +95,7 @@ def test_the_end_of_each_step_is_waited_for(project: Path, waits: str, group: st
     ends = {
         task
         for task in dag.task_dict
-        if task.startswith(f"{group}.") and not task.endswith((".plan_shards", ".decide"))
+        if task.startswith(f"{group}.") and not task.endswith((".plan_shards", ".ask", ".decide"))
     }
     assert upstream(dag, waits) == ends
     assert dag.task_dict[waits].trigger_rule.value == "all_done"
@@ -106,8 +107,10 @@ def test_outcome_is_the_only_leaf_and_one_tail_serves_every_way(project: Path) -
         assert [task.task_id for task in dag.roots] == ["open_run"]
         assert upstream(dag, "outcome") == {"emit"}
         assert upstream(dag, "emit") == {"record"}
-        assert upstream(dag, "record") == {"downgrade.decide", "verify_restored"}
-        assert upstream(dag, "downgrade.decide") == {"verify"}
+        assert upstream(dag, "record") == {"put_back"}
+        assert upstream(dag, "put_back") == {"verify_restored"}
+        assert upstream(dag, "downgrade.decide") == {"downgrade.ask"}
+        assert upstream(dag, "downgrade.ask") == {"verify"}
 
 
 def test_an_atomic_revision_is_one_task_each_way(project: Path) -> None:
@@ -117,6 +120,7 @@ def test_an_atomic_revision_is_one_task_each_way(project: Path) -> None:
         "backup.campus_auth",
         "backup.prove",
         "upgrade.in_one_transaction",
+        "downgrade.ask",
         "downgrade.decide",
         "downgrade.in_one_transaction",
     }
@@ -258,7 +262,10 @@ def test_every_parameter_is_a_form_with_title_help_and_a_valid_default(project: 
         ("batch_seconds", 0.01),
         ("batch_rows", 0),
         ("batch_least", 0),
-        ("on_failure", "ask"),
+        ("on_failure", "panic"),
+        ("on_undo_failure", "downgrade"),
+        ("proof", "hope"),
+        ("proof_restore_gb", -1),
         ("bad_records", "ignore"),
         ("quarantine_budget", -1),
         ("lease_seconds", 5),
@@ -284,10 +291,23 @@ def test_the_form_becomes_the_settings_and_its_defaults_are_theirs(project: Path
     assert settings_from(defaults) == Settings()
     assert settings_from({}) == Settings()
 
-    given = {"batch_seconds": 5, "bad_records": "quarantine", "limit_slot_gb": 0.5, "limit_connections": 70}
+    given = {
+        "batch_seconds": 5,
+        "bad_records": "quarantine",
+        "limit_slot_gb": 0.5,
+        "limit_connections": 70,
+        "on_failure": "ask",
+        "on_undo_failure": "restore",
+        "proof_restore_gb": 0.25,
+        "reuse_backups": True,
+    }
     assert settings_from({**defaults, **given}) == Settings(
         batch_seconds=5,
         bad_records="quarantine",
+        on_failure="ask",
+        on_undo_failure="restore",
+        proof_restore_bytes=256 * 1024**2,
+        reuse_backups=True,
         limits=Limits(slot_bytes=512 * 1024**2, connections=0.7),
     )
 

@@ -31,6 +31,8 @@ WAY_DOWN = (
     STEP_3,
     "verify_restored",
 )
+#: what a run leaves out that keeps what it did
+FAILURE_BRANCH = ("downgrade.ask", "downgrade.decide", *WAY_DOWN, "put_back")
 
 
 class Ended:
@@ -73,7 +75,7 @@ def test_an_upgrade_is_green_and_takes_nothing_back(home_project: Path, engine: 
 
     assert ended.state == "success"
     assert ended.all("open_run", *BACKUPS, "backup.prove", *UPGRADE, "settle", "verify") == {"success"}
-    assert ended.all("downgrade.decide", *WAY_DOWN) == {"skipped"}
+    assert ended.all(*FAILURE_BRANCH) == {"skipped"}
     assert ended.all("record", "emit", "outcome") == {"success"}
     assert ("shard", "upgrade", 3, 1) in engine.asked
 
@@ -87,7 +89,7 @@ def test_a_refused_run_is_red_and_starts_nothing(home_project: Path, engine: Scr
     assert ended.one("open_run") == "failed"
     assert ended.all(*BACKUPS, "backup.prove", *UPGRADE) == {"upstream_failed"}
     assert ended.one("settle") == "success"
-    assert ended.all("verify", "downgrade.decide", *WAY_DOWN, "record", "emit") == {"skipped"}
+    assert ended.all("verify", *FAILURE_BRANCH, "record", "emit") == {"skipped"}
     assert ended.one("outcome") == "failed"
     assert engine.asked == [("open_run",)]
 
@@ -111,7 +113,7 @@ def test_a_failed_backup_stops_the_run_before_any_step(
     assert ended.state == "failed"
     assert ended.one(f"backup.{conn_id}") == "failed"
     assert ended.all("backup.prove", *UPGRADE) == {"upstream_failed"}
-    assert ended.all("verify", "downgrade.decide", *WAY_DOWN) == {"skipped"}
+    assert ended.all("verify", *FAILURE_BRANCH) == {"skipped"}
     assert ended.all("settle", "record", "emit") == {"success"}
     assert ended.one("outcome") == "failed"
     assert not [place for place in engine.asked if place[0] in ("plan", "shard", "atomic")]
@@ -141,7 +143,8 @@ def test_a_failed_plan_is_taken_back(home_project: Path, engine: ScriptedEngine)
     assert ended.one(f"{OP_2}.plan_shards") == "failed"
     assert ended.all(f"{OP_2}.shard", f"{OP_3}.plan_shards", f"{OP_3}.shard") == {"upstream_failed"}
     assert ended.one("settle") == "failed"
-    assert ended.all("downgrade.decide", *WAY_DOWN, "record", "emit") == {"success"}
+    assert ended.all("downgrade.ask", "downgrade.decide", *WAY_DOWN, "record", "emit") == {"success"}
+    assert ended.one("put_back") == "skipped"
     assert ended.one("outcome") == "failed"
 
 
@@ -254,8 +257,51 @@ def test_on_failure_leave_takes_nothing_back(home_project: Path, engine: Scripte
     ended = run(home_project, on_failure="leave")
 
     assert ended.state == "failed"
-    assert ended.all(*WAY_DOWN) == {"skipped"}
+    assert ended.all(*WAY_DOWN, "put_back") == {"skipped"}
     assert ended.all("record", "emit") == {"success"}
+
+
+def test_on_failure_restore_puts_the_backups_back_and_takes_nothing_back_step_by_step(
+    home_project: Path, engine: ScriptedEngine
+) -> None:
+    engine.fails[SHARD] = BROKEN
+
+    ended = run(home_project, on_failure="restore")
+
+    assert ended.state == "failed"
+    assert ended.all(*WAY_DOWN) == {"skipped"}
+    assert ended.all("downgrade.decide", "put_back", "record", "emit") == {"success"}
+    assert ("put_back",) in engine.asked
+    assert not [place for place in engine.asked if place[:2] == ("shard", "undo")]
+    (kept,) = engine.runs.values()
+    assert kept.status is RunStatus.ROLLED_BACK
+
+
+def test_on_undo_failure_restore_puts_the_backups_back_once_the_undo_has_failed(
+    home_project: Path, engine: ScriptedEngine
+) -> None:
+    engine.fails[SHARD] = BROKEN
+    engine.fails["shard", "undo", 3, 0] = BROKEN
+
+    ended = run(home_project, on_undo_failure="restore")
+
+    assert ended.one("verify_restored") == "failed"
+    assert ended.one("put_back") == "success"
+    (kept,) = engine.runs.values()
+    assert kept.status is RunStatus.ROLLED_BACK
+
+
+def test_backups_that_cannot_be_put_back_end_as_failed(home_project: Path, engine: ScriptedEngine) -> None:
+    engine.fails[SHARD] = BROKEN
+    engine.fails["put_back",] = DataError("the backup is not what it was")
+
+    ended = run(home_project, on_failure="restore")
+
+    assert ended.one("put_back") == "failed"
+    assert ended.all("record", "emit") == {"success"}
+    assert ended.one("outcome") == "failed"
+    (kept,) = engine.runs.values()
+    assert kept.status is RunStatus.FAILED
 
 
 def test_an_upgrade_with_records_in_quarantine_is_green_and_says_how_to_try_them_again(
@@ -290,7 +336,7 @@ def test_a_downgrade_leaves_the_upgrade_out(home_project: Path, engine: Scripted
     ended = run(home_project, direction="downgrade")
 
     assert ended.state == "success"
-    assert ended.all(*UPGRADE, "settle", "verify") == {"skipped"}
+    assert ended.all(*UPGRADE, "settle", "verify", "downgrade.ask", "put_back") == {"skipped"}
     assert ended.all(*BACKUPS, "backup.prove", "downgrade.decide") == {"success"}
     assert ended.all(f"{STEP_1}.shard", f"{STEP_2}.shard", "verify_restored") == {"success"}
     assert ended.one(STEP_3) == "skipped"

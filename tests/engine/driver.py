@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lockstep.domain.chain import load_chain
 from lockstep.domain.errors import LockstepError
@@ -16,10 +17,19 @@ from lockstep.domain.run import Caller, Run
 from lockstep.domain.status import RunStatus
 from lockstep.engine.atomic import run_atomic
 from lockstep.engine.backup import take_backup
+from lockstep.engine.choosing import (
+    Failure,
+    Question,
+    choose,
+    question_after_upgrade,
+    question_after_way_back,
+    way_after_way_back,
+)
 from lockstep.engine.emitting import emit
 from lockstep.engine.opening import current_run, open_run
 from lockstep.engine.outcome import outcome
 from lockstep.engine.proving import prove_backups
+from lockstep.engine.putting_back import put_back
 from lockstep.engine.recording import note_failure, record
 from lockstep.engine.services import Services
 from lockstep.engine.steps import plan_step, run_step_shard, settle
@@ -80,6 +90,12 @@ class Driver:
     bomb: Callable[[str], None] = field(default=lambda place: None)
     dag_runs: int = 0
     living: set[str] = field(default_factory=set)
+    #: what a person chooses, one after another, and what they were asked
+    answers: list[str] = field(default_factory=list)
+    asked: list[Question] = field(default_factory=list)
+    #: called while the run waits for an answer
+    waiting: Callable[[], None] = field(default=lambda: None)
+    clock: datetime = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 
     def open(
         self, revision_id: str, direction: Direction = "upgrade", **params: Any
@@ -110,18 +126,59 @@ class Driver:
         """Do every task after open_run."""
         if run.status is RunStatus.NOTHING_TO_DO:
             return run
+        while True:
+            self.going_up(revision, run)
+            if self.asks(revision, run, "upgrade") == "retry":
+                continue  # the DAG run starts over: what is done passes
+            way = way_down(self.services(self.bomb), revision, run)
+            if way in ("undo", "downgrade") and self.phase(revision, run, cast(Phase, way)):
+                self.task(run, "verify_restored", verify_restored, revision, run)
+            if way == "none" or self.put_back(revision, run) != "retry":
+                break
+        self.task(run, "record", record, revision, run)
+        self.task(run, "emit", emit)
+        return self.services(self.bomb).ledger.run(run.id)
+
+    def going_up(self, revision: Revision, run: Run) -> None:
+        """Back up, prove, and for an upgrade do every step and verify."""
         going = all(
             self.task(run, f"backup {database.conn_id}", take_backup, revision, run, database)
             for database in revision.databases
         ) and self.task(run, "backup.prove", prove_backups, revision, run)
         if going and run.direction == "upgrade" and self.phase(revision, run, "upgrade"):
             self.task(run, "verify", verify, revision, run)
-        way = way_down(self.services(self.bomb), revision, run)
-        if way != "none" and self.phase(revision, run, way):
-            self.task(run, "verify_restored", verify_restored, revision, run)
-        self.task(run, "record", record, revision, run)
-        self.task(run, "emit", emit)
-        return self.services(self.bomb).ledger.run(run.id)
+
+    def asks(self, revision: Revision, run: Run, failure: Failure, *, tried: bool = False) -> str | None:
+        """Put the run's question, if it has one, to the next of `answers`; return what it was."""
+        services = self.services(self.bomb)
+        if failure == "upgrade":
+            question = question_after_upgrade(services, revision, run)
+        else:
+            question = question_after_way_back(services, revision, run, tried=tried)
+        if question is None:
+            return None
+        self.asked.append(question)
+        self.waiting()
+        answer = self.answers.pop(0)
+        assert answer in question.choices
+        self.clock += timedelta(seconds=1)
+        assert choose(services, revision, run, failure, answer, by="paul", at=self.clock)
+        return answer
+
+    def put_back(self, revision: Revision, run: Run) -> str | None:
+        """Do the task put_back; return what was chosen, if anybody was asked."""
+        answer = self.asks(revision, run, "way_back")
+        while answer != "retry":
+            if way_after_way_back(self.services(self.bomb), revision, run) != "restore":
+                return answer
+            if self.task(run, "put_back", put_back, revision, run):
+                return answer
+            # Asked after that: to retry is to do the same once more, in the same task.
+            answer = self.asks(revision, run, "way_back", tried=True)
+            if answer != "retry":
+                return answer
+            answer = None
+        return answer
 
     def phase(self, revision: Revision, run: Run, phase: Phase) -> bool:
         direction: Direction = "downgrade" if phase == "downgrade" else "upgrade"
@@ -129,28 +186,31 @@ class Driver:
             return self.task(run, phase, run_atomic, revision, run, phase, holder="driver")
         count = len(revision.operations(direction))
         steps = range(count, 0, -1) if phase == "undo" else range(1, count + 1)
-        for step in steps:
-            if not self.task(run, "plan", plan_step, revision, run, phase, step, shards=self.shards):
-                return False
-            ledger = self.services(self.bomb).ledger
-            planned = [shard for shard in ledger.shards(run.id, phase) if shard.step == step]
-            ended = [
-                self.task(
-                    run,
-                    f"{phase} step {step} shard {shard.shard}",
-                    run_step_shard,
-                    revision,
-                    run,
-                    phase,
-                    step,
-                    shard.shard,
-                    holder="driver",
-                )
-                for shard in planned
-            ]
-            if not all(ended):
-                return False
+        if not all(self.step(revision, run, phase, step) for step in steps):
+            return False
         return self.task(run, "settle", settle, revision, run, phase, {})
+
+    def step(self, revision: Revision, run: Run, phase: Phase, step: int) -> bool:
+        """Do every shard of a step; a failed one does not stop its siblings."""
+        if not self.task(run, "plan", plan_step, revision, run, phase, step, shards=self.shards):
+            return False
+        ledger = self.services(self.bomb).ledger
+        planned = [shard for shard in ledger.shards(run.id, phase) if shard.step == step]
+        ended = [
+            self.task(
+                run,
+                f"{phase} step {step} shard {shard.shard}",
+                run_step_shard,
+                revision,
+                run,
+                phase,
+                step,
+                shard.shard,
+                holder="driver",
+            )
+            for shard in planned
+        ]
+        return all(ended)
 
     def task(self, run: Run, where: str, work: Callable[..., Any], *args: Any, **more: Any) -> bool:
         """Call a use case as a task would: again after a crash, noted after a failure."""

@@ -140,6 +140,7 @@ def back_up(services: Services, run: Run, database: Database, touched: Sequence[
     services.log.info(
         f"backing up {', '.join(str(t) for t in touched)}", to=services.vault.uri(folder), run=run.id
     )
+    changed: dict[str, str] | None = None
     for attempt in range(1, ATTEMPTS + 1):
         manifest, changed = _read_once(services, run, database, touched, folder)
         if not changed:
@@ -153,7 +154,7 @@ def back_up(services: Services, run: Run, database: Database, touched: Sequence[
         f"{database.conn_id} changed each of {ATTEMPTS} times that it was backed up: {told}. Nothing was changed by "
         "this run. Stop what writes to it while the revision is applied, then trigger the run again.",
         conn_id=database.conn_id,
-        resources=sorted(changed),
+        resources=sorted(changed or {}),
     )
 
 

@@ -41,4 +41,6 @@ def reopen(unit: LedgerUnit, run: Run, how: str) -> Run:
     if state.status is Status.FAILED:
         forward = run.direction == "upgrade" and not run.facts.get("undoing")
         unit.set_status(run.revision, Status.UPGRADING if forward else Status.ROLLING_BACK, run_id=run.id)
-    return unit.change_run(run.id, status=RunStatus.OPEN, ended_at=None)
+    # What was chosen after the failure that ended it was for that failure alone.
+    forgotten = {fact: None for fact in ("choice", "choice_back") if run.facts.get(fact)}
+    return unit.change_run(run.id, status=RunStatus.OPEN, ended_at=None, facts=forgotten)

@@ -25,7 +25,6 @@ from lockstep.engine.lease import kept
 from lockstep.engine.services import Services
 from lockstep.engine.unchanged import refuse_changed
 
-
 T = TypeVar("T")
 
 

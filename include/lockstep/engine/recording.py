@@ -15,6 +15,7 @@ from lockstep.engine.counting import note_after
 from lockstep.engine.housekeeping.run_end import look_around
 from lockstep.engine.ports import LedgerUnit
 from lockstep.engine.quarantine import tries_again, waiting
+from lockstep.engine.rehearsing.comparing import compare_with_prediction
 from lockstep.engine.services import Services
 from lockstep.engine.steps import total
 
@@ -31,6 +32,7 @@ def record(services: Services, revision: Revision, run: Run) -> Run:
     services.log.info(f"run {current.id} is {current.status}", error=current.error)
     _archive(services, revision, current)
     look_around(services, revision.databases, current)
+    compare_with_prediction(services, revision, current)
     return current
 
 
@@ -56,7 +58,8 @@ def _close(services: Services, unit: LedgerUnit, revision: Revision, run: Run) -
             unit.say(run.id, "migration.failed", data | {"error": error, "changed": False})
             return _ended(unit, run, RunStatus.ROLLED_BACK)
         unit.set_status(revision.id, Status.ROLLED_BACK, run_id=run.id, error=None if asked else error)
-        cause = "asked for" if asked else "the upgrade failed, and what it did is undone"
+        undone = "its backups are put back" if facts.get("put_back") else "what it did is undone"
+        cause = "asked for" if asked else f"the upgrade failed, and {undone}"
         unit.say(run.id, "migration.rolled_back", data | {"cause": cause, "error": error})
         return _ended(unit, run, RunStatus.DOWNGRADED if asked else RunStatus.ROLLED_BACK)
     if unit.revisions()[revision.id].status is not Status.FAILED:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from lockstep.domain.errors import UndoFailed
+from lockstep.domain.errors import Refused, UndoFailed
 from lockstep.domain.progress import Fingerprint
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
 from lockstep.engine.backup import fingerprints, touched_in
+from lockstep.engine.choosing import policy, way_after_failure
 from lockstep.engine.guard import guarded
 from lockstep.engine.lease import kept
 from lockstep.engine.services import Services
 from lockstep.engine.steps import settle
 
-WayDown = Literal["none", "undo", "downgrade"]
+WayDown = Literal["none", "undo", "downgrade", "restore"]
 
 
 def way_down(services: Services, revision: Revision, run: Run) -> WayDown:
-    """Return what has to be taken back: nothing, what this run's upgrade did, or the revision as asked.
+    """Return what follows: nothing, undoing what this run's upgrade did, putting its backups back instead, or the
+    downgrade that was asked for.
 
-    Choosing to undo is recorded, so that the upgrade cannot go on behind it.
+    Choosing to go back is recorded, so that the upgrade cannot go on behind it.
     """
     run = services.ledger.run(run.id)
     if run.status not in (RunStatus.OPEN, RunStatus.FAILED) or not run.backed_up:
@@ -32,9 +34,11 @@ def way_down(services: Services, revision: Revision, run: Run) -> WayDown:
     if run.facts.get("verified"):
         services.log.info("the upgrade is verified: nothing to take back")
         return "none"
-    if run.params.get("on_failure", services.settings.on_failure) == "leave" and not run.facts.get("undoing"):
+    wanted = way_after_failure(services, run)
+    if wanted == "leave":
         services.log.warning(
-            "the upgrade failed, and on_failure = leave: everything stays as it is until a person decides"
+            "the upgrade failed, and is to be left: everything stays as it is until a person decides",
+            on_failure=policy(services, run, "on_failure"),
         )
         return "none"
     with services.ledger.unit() as unit:
@@ -45,9 +49,16 @@ def way_down(services: Services, revision: Revision, run: Run) -> WayDown:
                 run_id=run.id,
                 error=run.error or "the upgrade did not end well",
             )
-        unit.change_run(run.id, facts={"undoing": True})
+        unit.change_run(run.id, facts={"undoing": True} | _putting_back(wanted))
+    if wanted == "restore":
+        services.log.warning("putting the backups of this run back", run=run.id, because=run.error)
+        return "restore"
     services.log.warning("taking back what this run did", run=run.id, because=run.error)
     return "undo"
+
+
+def _putting_back(wanted: str) -> dict[str, bool]:
+    return {"putting_back": True} if wanted == "restore" else {}
 
 
 def verify_restored(services: Services, revision: Revision, run: Run) -> dict[str, Any]:
@@ -58,6 +69,11 @@ def verify_restored(services: Services, revision: Revision, run: Run) -> dict[st
     equals and what differs from before the upgrade is said.
     """
     run = guarded(services, revision, run)
+    if run.facts.get("putting_back"):
+        raise Refused(
+            f"the backups of run {run.id} are being put back, and put_back compares them itself: clear that task.",
+            run=run.id,
+        )
     phase: Literal["undo", "downgrade"] = "downgrade" if run.direction == "downgrade" else "undo"
     settle(services, revision, run, phase, {})
     reference = run.source_run if phase == "downgrade" else run.id

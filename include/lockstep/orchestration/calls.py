@@ -4,10 +4,17 @@ from lockstep.domain.chain import load_chain
 from lockstep.domain.loading import load_revision
 from lockstep.engine.atomic import run_atomic
 from lockstep.engine.backup import take_backup
+from lockstep.engine.choosing import (
+    choose,
+    question_after_upgrade,
+    question_after_way_back,
+    way_after_way_back,
+)
 from lockstep.engine.emitting import emit
 from lockstep.engine.opening import current_run, open_run
 from lockstep.engine.outcome import outcome
 from lockstep.engine.proving import prove_backups
+from lockstep.engine.putting_back import put_back
 from lockstep.engine.readiness import check_way_down
 from lockstep.engine.recording import note_failure, record
 from lockstep.engine.routing import Hop, plan_route
@@ -19,6 +26,7 @@ from lockstep.orchestration.wiring import services_for
 __all__ = [
     "Hop",
     "check_way_down",
+    "choose",
     "current_run",
     "emit",
     "load_chain",
@@ -29,6 +37,9 @@ __all__ = [
     "plan_route",
     "plan_step",
     "prove_backups",
+    "put_back",
+    "question_after_upgrade",
+    "question_after_way_back",
     "record",
     "run_atomic",
     "run_step_shard",
@@ -37,5 +48,6 @@ __all__ = [
     "take_backup",
     "verify",
     "verify_restored",
+    "way_after_way_back",
     "way_down",
 ]

@@ -20,11 +20,13 @@ from lockstep.orchestration.links import base_url
 from lockstep.orchestration.params import revision_params
 from lockstep.orchestration.retries import pool_arguments
 from lockstep.orchestration.stamp import Task, edge, stamp, stamp_mapped
+from lockstep.orchestration.tasks.ask import Ask
 from lockstep.orchestration.tasks.backups import ProveBackups, TakeBackup
 from lockstep.orchestration.tasks.decide import Decide
 from lockstep.orchestration.tasks.emit import Emit
 from lockstep.orchestration.tasks.open_run import OpenRun
 from lockstep.orchestration.tasks.outcome import Outcome
+from lockstep.orchestration.tasks.put_back import PutBack
 from lockstep.orchestration.tasks.record import Record
 from lockstep.orchestration.tasks.settle import Settle
 from lockstep.orchestration.tasks.steps import PlanShards, RunShard, RunStep
@@ -115,7 +117,7 @@ class _Drawing:
         verify = stamp(Verify, self.dag, drawn.VERIFY, path=self.path)
         self.steps(drawn.UPGRADE, self.shape.upgrade, prove, settle)
         edge(settle, verify)
-        self.tail(self.way_down(verify))
+        self.tail((self.way_down(verify),))
 
     def backups(self) -> Task:
         """Draw one backup for each database, side by side, and their proof."""
@@ -130,16 +132,19 @@ class _Drawing:
             edge(opened, prove)
         return prove
 
-    def way_down(self, verify: Task) -> tuple[Task, Task]:
+    def way_down(self, verify: Task) -> Task:
         """Draw the failure branch, which is also the way of a run that was asked to go down."""
         group = self.group(drawn.DOWNGRADE, "takes back what was done, in reverse")
-        decide = stamp(Decide, self.dag, drawn.DECIDE, group=group, rule=TriggerRule.ALL_DONE, path=self.path)
-        edge(verify, decide)
-        restored = stamp(
-            VerifyRestored, self.dag, drawn.VERIFY_RESTORED, rule=TriggerRule.ALL_DONE, path=self.path
-        )
+        rule, path = TriggerRule.ALL_DONE, self.path
+        ask = stamp(Ask, self.dag, drawn.ASK, group=group, rule=rule, path=path)
+        decide = stamp(Decide, self.dag, drawn.DECIDE, group=group, rule=rule, path=path)
+        edge(verify, ask)
+        edge(ask, decide)
+        restored = stamp(VerifyRestored, self.dag, drawn.VERIFY_RESTORED, rule=rule, path=path)
         self.steps(drawn.DOWNGRADE, self.shape.downgrade, decide, restored, group=group)
-        return decide, restored
+        put_back = stamp(PutBack, self.dag, drawn.PUT_BACK, rule=rule, path=path)
+        edge(restored, put_back)
+        return put_back
 
     def tail(self, ends: tuple[Task, ...]) -> None:
         """Draw the one ending that serves every way."""

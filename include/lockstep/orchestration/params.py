@@ -22,6 +22,7 @@ LOSSY = "lossy"
 BATCHES = "Batches and shards"
 PACE = "When to wait"
 FAILURES = "When something fails"
+BACKUPS = "Backups"
 GIGABYTE = 1024**3
 
 _SETTINGS = (
@@ -37,6 +38,9 @@ _SETTINGS = (
     "quarantine_budget",
     "vacuum",
     "on_failure",
+    "on_undo_failure",
+    "proof",
+    "reuse_backups",
 )
 
 
@@ -52,9 +56,19 @@ def _run_forms() -> dict[str, Param]:
             description_md="Kept with the run in the ledger: a ticket, a reason, who approved it.",
         ),
         **_failure_forms(settings),
+        **_backup_forms(settings),
         **_batch_forms(settings),
         **_pace_forms(settings),
     }
+
+
+#: what can follow a failure, in the order of the form
+_AFTER = {
+    "downgrade": "take back what was done",
+    "ask": "ask a person",
+    "restore": "put the backups back",
+    "leave": "leave it for a person",
+}
 
 
 def _failure_forms(settings: Settings) -> dict[str, Param]:
@@ -62,11 +76,23 @@ def _failure_forms(settings: Settings) -> dict[str, Param]:
         "on_failure": Param(
             settings.on_failure,
             type="string",
-            enum=["downgrade", "leave"],
-            values_display={"downgrade": "take back what was done", "leave": "leave it for a person"},
+            enum=list(_AFTER),
+            values_display=_AFTER,
             title="After a failure",
-            description_md="`downgrade` takes back what was done and compares the data with what it was. "
-            "`leave` stops there; until somebody resumes the run, every other is refused.",
+            description_md="`downgrade` takes back what was done, step by step, and compares the data with what it "
+            "was. `restore` puts the backups of the run back instead. `ask` waits, holding no worker, until somebody "
+            "chooses in Airflow: to retry, or one of the others. `leave` stops there; until somebody resumes the run, "
+            "every other is refused.",
+            section=FAILURES,
+        ),
+        "on_undo_failure": Param(
+            settings.on_undo_failure,
+            type="string",
+            enum=["leave", "ask", "restore"],
+            values_display={name: _AFTER[name] for name in ("leave", "ask", "restore")},
+            title="And where that fails too",
+            description_md="`restore` puts the backups of the run back. A downgrade that was asked for is left or "
+            "asked about: what it had taken out of its journal no backup brings back.",
             section=FAILURES,
         ),
         "bad_records": Param(
@@ -87,6 +113,43 @@ def _failure_forms(settings: Settings) -> dict[str, Param]:
             title="Records in quarantine, at most",
             description_md="One more than this and the upgrade fails after all.",
             section=FAILURES,
+        ),
+    }
+
+
+def _backup_forms(settings: Settings) -> dict[str, Param]:
+    return {
+        "proof": Param(
+            settings.proof,
+            type="string",
+            enum=["auto", "checksum", "restore"],
+            values_display={
+                "auto": "by size",
+                "checksum": "read them back",
+                "restore": "restore them beside the data",
+            },
+            title="How backups are proven",
+            description_md="Before the first change. `checksum` reads every file back. `restore` also restores each "
+            "backup into a scratch space beside its database and compares every record. `auto` restores a database's "
+            "backup up to `proof_restore_gb`, where the role may make a scratch space.",
+            section=BACKUPS,
+        ),
+        "proof_restore_gb": Param(
+            settings.proof_restore_bytes / GIGABYTE,
+            type="number",
+            minimum=0,
+            maximum=100_000,
+            title="Gigabytes of a backup up to which auto restores it",
+            description_md="As the backup lies in the vault, which is compressed.",
+            section=BACKUPS,
+        ),
+        "reuse_backups": Param(
+            settings.reuse_backups,
+            type="boolean",
+            title="Use an earlier proven backup of what has not changed",
+            description_md="A database in which nothing that the revision touches has changed since an earlier proven "
+            "backup is not written again; the files of that one are proven once more.",
+            section=BACKUPS,
         ),
     }
 
@@ -274,6 +337,8 @@ def passed_on(params: Mapping[str, Any]) -> dict[str, Any]:
 def settings_from(params: Mapping[str, Any]) -> Settings:
     """Return the engine's settings for what the form said."""
     named = {name: params[name] for name in _SETTINGS if name in params}
+    if "proof_restore_gb" in params:
+        named["proof_restore_bytes"] = int(float(params["proof_restore_gb"]) * GIGABYTE)
     return Settings(**named, limits=_limits_from(params))
 
 

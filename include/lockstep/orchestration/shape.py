@@ -22,8 +22,10 @@ UPGRADE = "upgrade"
 SETTLE = "settle"
 VERIFY = "verify"
 DOWNGRADE = "downgrade"
+ASK = "ask"
 DECIDE = "decide"
 VERIFY_RESTORED = "verify_restored"
+PUT_BACK = "put_back"
 RECORD = "record"
 EMIT = "emit"
 OUTCOME = "outcome"
@@ -68,7 +70,7 @@ class Shape:
 
     @property
     def downgrade_tasks(self) -> tuple[str, ...]:
-        """Return the tasks that take back, without the decision before and the comparison after them."""
+        """Return the tasks that take back, without the decision before and what comes after them."""
         return tuple(task for piece in self.downgrade for task in piece.tasks(DOWNGRADE))
 
     def idle(self, phase: Phase) -> tuple[str, ...]:
@@ -93,10 +95,15 @@ class Shape:
     @property
     def downgrade_branch(self) -> tuple[str, ...]:
         """Return the tasks that run only where something may have to be taken back."""
-        return (f"{DOWNGRADE}.{DECIDE}", *self.after_decision)
+        return (f"{DOWNGRADE}.{ASK}", f"{DOWNGRADE}.{DECIDE}", *self.after_decision)
 
     @property
     def after_decision(self) -> tuple[str, ...]:
+        return (*self.taking_back, PUT_BACK)
+
+    @property
+    def taking_back(self) -> tuple[str, ...]:
+        """Return the tasks that are left out where the backups are put back instead."""
         return (*self.downgrade_tasks, VERIFY_RESTORED)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lockstep.orchestration.links import BACKUP_LINKS
-from lockstep.orchestration.shape import SETTLE, VERIFY
+from lockstep.orchestration.shape import ASK, DOWNGRADE, SETTLE, VERIFY
 from lockstep.orchestration.tasks.base import Desk, LockstepTask, skipping
 
 _NOTHING_CHANGED = (
@@ -36,7 +36,7 @@ class TakeBackup(LockstepTask):
 
 
 class ProveBackups(LockstepTask):
-    """Read the backups back; only then may the data change."""
+    """Read the backups back, and restore them beside their databases; only then may the data change."""
 
     operator_extra_links = BACKUP_LINKS
 
@@ -51,12 +51,13 @@ class ProveBackups(LockstepTask):
                     *desk.shape.upgrade_tasks,
                     SETTLE,
                     VERIFY,
+                    f"{DOWNGRADE}.{ASK}",
                 )
             )
         return facts
 
     def where(self, desk: Desk) -> str:
-        return "reading the backups back"
+        return "proving the backups"
 
     def after_failure(self, desk: Desk) -> str:
         return _NOTHING_CHANGED

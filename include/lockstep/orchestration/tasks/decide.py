@@ -1,4 +1,4 @@
-"""Decide whether something is to be taken back."""
+"""Decide whether something is to be taken back, and how."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ class Decide(LockstepTask):
         if way == "none":
             desk.log.info("nothing is to be taken back", run=run.id)
             raise skipping(desk.shape.after_decision)
+        if way == "restore":
+            desk.log.info("the backups are put back instead of taking back step by step", run=run.id, way=way)
+            raise skipping(desk.shape.taking_back)
         if way != desk.phase:
             raise Refused(f"run {run.id} is an {run.direction}, and its way down is said to be {way!r}.")
         desk.log.info(f"the {way} starts: {len(desk.shape.downgrade)} step(s)", run=run.id, way=way)

@@ -14,6 +14,22 @@ from lockstep.orchestration.tasks.base import Desk, LockstepTask
 if TYPE_CHECKING:
     from lockstep.domain.progress import Phase
 
+#: on_failure → what follows a step of the upgrade that failed
+AFTER_UPGRADE = {
+    "downgrade": "the tasks below downgrade take back what was done and compare the data with what it was; outcome "
+    "tells how that ended.",
+    "restore": "on_failure is 'restore': the task put_back makes everything what it was when it was backed up; outcome "
+    "tells how that ended.",
+    "ask": "on_failure is 'ask': the task downgrade.ask waits for a person to choose what follows, under Required "
+    "Actions in Airflow.",
+    "leave": "on_failure is 'leave', so nothing is taken back and later runs are refused. Mend the cause, then "
+    "trigger the DAG with resume = true to go on where it stopped.",
+}
+AFTER_WAY_BACK = (
+    "what is not taken back stays as it is until put_back has done what on_undo_failure says. Where that is 'leave', "
+    "the run ends as failed and blocks every later one: mend the cause, then clear this task and those after it, or "
+    "trigger the DAG with resume = true."
+)
 #: the one item that a step with nothing to plan is mapped over
 ONE = ("all",)
 
@@ -47,20 +63,8 @@ class StepTask(LockstepTask):
 
     def after_failure(self, desk: Desk) -> str:
         if not self.task_id.startswith(f"{UPGRADE}."):
-            return (
-                "what is not taken back stays as it is, the run ends as failed and blocks every later one. Mend "
-                "the cause, then clear this task and those after it, or trigger the DAG with resume = true; to "
-                "restore by hand, use the backup named above (docs/restore-by-hand.md)."
-            )
-        if desk.params.get("on_failure") == "leave":
-            return (
-                "on_failure is 'leave', so nothing is taken back and later runs are refused. Mend the cause, then "
-                "trigger the DAG with resume = true to go on where it stopped."
-            )
-        return (
-            "the tasks below downgrade take back what was done and compare the data with what it was; outcome "
-            "tells how that ended."
-        )
+            return AFTER_WAY_BACK
+        return AFTER_UPGRADE.get(str(desk.params.get("on_failure")), AFTER_UPGRADE["downgrade"])
 
 
 class PlanShards(StepTask):

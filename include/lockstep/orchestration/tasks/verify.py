@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lockstep.orchestration.tasks.base import Desk, LockstepTask, skipping
+from lockstep.orchestration.tasks.steps import AFTER_UPGRADE
 
 
 class Verify(LockstepTask):
@@ -22,6 +23,4 @@ class Verify(LockstepTask):
         return f"verifying what revision {desk.revision.id} promises"
 
     def after_failure(self, desk: Desk) -> str:
-        if desk.params.get("on_failure") == "leave":
-            return "on_failure is 'leave': nothing is taken back, and later runs are refused until it is settled."
-        return "the tasks below downgrade take back what was done."
+        return AFTER_UPGRADE.get(str(desk.params.get("on_failure")), AFTER_UPGRADE["downgrade"])
