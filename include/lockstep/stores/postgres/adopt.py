@@ -115,7 +115,7 @@ def _adopt(conn: Conn, there: Conn, tables: Sequence[Table], definitions: Defini
     with pinned(conn):
         definitions.run(conn, "post-data", [one_of.table for one_of in anew])
         for one_of in making:
-            one_of.give_back()
+            one_of.give_back(there)
         repoint(conn, making)
         for one_of in making:
             one_of.finish()

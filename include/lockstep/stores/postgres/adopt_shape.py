@@ -38,6 +38,23 @@ WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
   AND d.refobjid = to_regclass(%(table)s) AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') ORDER BY 1
 """
 
+#: Extended statistics, which pg_dump does not tell of a single table; and each one's name.
+STATISTICS = """
+SELECT 1, replace(pg_get_statisticsobjdef(oid), 'CREATE STATISTICS ', 'CREATE STATISTICS IF NOT EXISTS ')
+FROM pg_statistic_ext WHERE stxrelid = to_regclass(%(table)s)
+UNION ALL
+SELECT 2, 'ALTER STATISTICS ' || quote_ident(n.nspname) || '.' || quote_ident(s.stxname) || ' SET STATISTICS '
+       || s.stxstattarget
+FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
+WHERE s.stxrelid = to_regclass(%(table)s) AND s.stxstattarget >= 0
+UNION ALL
+SELECT 3, 'COMMENT ON STATISTICS ' || quote_ident(n.nspname) || '.' || quote_ident(s.stxname) || ' IS '
+       || quote_literal(obj_description(s.oid, 'pg_statistic_ext'))
+FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
+WHERE s.stxrelid = to_regclass(%(table)s) AND obj_description(s.oid, 'pg_statistic_ext') IS NOT NULL
+ORDER BY 1
+"""
+
 OID = "SELECT to_regclass(%(table)s)::oid::bigint"
 
 #: Where a sequence is; and put one there. Its state is no part of any transaction.
@@ -141,11 +158,14 @@ class Making:
             perform(conn, [f"ALTER TABLE {self._here} RENAME CONSTRAINT {ident(name)} TO {aside}"])
         perform(conn, [f"ALTER TABLE {self._here} RENAME TO {ident(self._aside)}"])
 
-    def give_back(self) -> None:
-        """Give the new table the old one's owner, grants and publications, as far as they fit it."""
+    def give_back(self, there: Conn) -> None:
+        """Give the new table its statistics, and the old one's owner, grants and publications, as far as they fit."""
+        conn = self._conn
+        with carry.pinned(there):
+            statistics = run(there, STATISTICS, {"table": self._here}).fetchall()
+        perform(conn, [statement for _, statement in statistics])
         if self._old is None:
             return
-        conn = self._conn
         perform(conn, [f"ALTER TABLE {self._here} OWNER TO {self._owner}"])
         oid = one(conn, OID, {"table": self._here})[0]
         columns = [name for (name,) in run(conn, COLUMNS, {"oid": oid})]

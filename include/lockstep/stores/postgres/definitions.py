@@ -97,7 +97,8 @@ SELECT 'trigger ' || quote_ident(g.tgname) || ' on ' || c.called,
                                    ELSE ' ALWAYS' END
 FROM pg_trigger g JOIN relations c ON c.oid = g.tgrelid WHERE NOT g.tgisinternal AND g.tgparentid = 0
 UNION ALL
-SELECT 'event trigger ' || quote_ident(evtname), concat_ws(' ', evtevent, evttags::text, evtfoid::regproc, evtenabled::text)
+SELECT 'event trigger ' || quote_ident(evtname),
+       concat_ws(' ', evtevent, evttags::text, evtfoid::regproc, evtenabled::text)
 FROM pg_event_trigger v
 WHERE NOT EXISTS (SELECT FROM extended e WHERE e.classid = 'pg_event_trigger'::regclass AND e.objid = v.oid)
 """
