@@ -275,3 +275,20 @@ def test_without_squawk_that_is_said_and_its_ignores_are_left_alone(
     assert found == []
     revision = load_chain(tmp_path)["0001"]
     assert "no-squawk" in [one.code for one in lint(revision)]
+
+
+def test_a_squawk_that_does_not_work_is_said_and_the_other_rules_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "bin" / "squawk"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho 'no such rule' >&2\nexit 2\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(squawk, "program", lambda: broken)
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    write(folder, "0001", None)
+    found = {one.code: one for one in lint(load_chain(folder)["0001"])}
+    assert "no such rule" in found["no-squawk"].message
+    assert found["no-squawk"].severity is Severity.WARNING
+    assert "no-verify" in found

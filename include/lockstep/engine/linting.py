@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lockstep.domain.errors import LockstepError
 from lockstep.domain.linting.finding import Finding, Severity
 from lockstep.domain.linting.ignoring import accepted
 from lockstep.domain.linting.rules import findings
@@ -15,23 +16,33 @@ __all__ = ["Finding", "Severity", "lint"]
 def lint(revision: Revision) -> list[Finding]:
     """Return what can be said against a revision from its file, without what the file accepts with a reason.
 
-    Nothing is run and no database is opened. Without squawk its SQL is looked at by Lockstep's own rules alone,
-    and that is said. LockstepError where squawk is there and does not work.
+    Nothing is run and no database is opened. Where squawk is not installed, or does not work, Lockstep's own rules
+    alone look at the SQL, and that is said.
     """
     found = findings(revision)
-    has_sql = any(isinstance(one, Statements) for one in revision.upgrade + revision.downgrade)
-    program = squawk.program() if has_sql else None
-    if program is not None:
+    if not any(isinstance(one, Statements) for one in revision.upgrade + revision.downgrade):
+        return accepted(revision, found)
+    program = squawk.program()
+    if program is None:
+        return _without_squawk(revision, found, Severity.INFO, "squawk is not installed.")
+    try:
         found += squawk.opinions(revision, program)
-    left = accepted(revision, found)
-    if not has_sql or program is not None:
-        return left
+    except LockstepError as problem:
+        return _without_squawk(revision, found, Severity.WARNING, str(problem))
+    return accepted(revision, found)
+
+
+def _without_squawk(
+    revision: Revision, found: list[Finding], severity: Severity, problem: str
+) -> list[Finding]:
+    """Say that squawk was not asked; what the file accepts of its findings is not called unused then."""
     missing = Finding(
         code="no-squawk",
-        severity=Severity.INFO,
+        severity=severity,
         where=revision.file,
-        message="squawk is not installed, so that its rules on SQL were not asked.",
+        message=f"squawk's rules on SQL were not asked: {problem}",
         fix="pip install 'lockstep[lint]'.",
     )
     unasked = f"accepts '{squawk.PREFIX}"
+    left = accepted(revision, found)
     return [one for one in left if one.code != "unused-ignore" or unasked not in one.message] + [missing]

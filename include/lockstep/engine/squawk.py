@@ -87,9 +87,7 @@ def _answer(command: Sequence[str]) -> list[dict[str, object]]:
         )
         listed = json.loads(ended.stdout or "[]")
     except (OSError, subprocess.TimeoutExpired, ValueError) as problem:
-        raise LockstepError(
-            f"squawk does not work: {problem}. Install it anew with pip install 'lockstep[lint]'."
-        ) from problem
+        raise LockstepError(f"{command[0]} does not work: {problem}.") from problem
     if ended.returncode not in (0, 1) or not isinstance(listed, list):
         said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
         raise LockstepError(f"squawk ended with {ended.returncode}: {said[0]}. Look at .squawk.toml.")
