@@ -181,3 +181,14 @@ def test_other_targets_bounds_and_shards_between_attempts_skip_and_repeat_nothin
     # Counted by the batches that committed: a record that was read twice, or never, would show.
     assert sum(one.progress.read for one in done) == count
     assert sum(one.progress.written for one in done) == count
+
+
+def test_a_first_batch_of_large_documents_fits_into_the_bytes_that_it_may_hold(world: World) -> None:
+    world.insert("notes", [{"_id": f"{number:03}", "n": 1, "pad": "x" * 200_000} for number in range(40)])
+    write(world.migrations, "0001", None, BODIES["documents by operators"])
+    driver = driver_of(world, batch_documents=5000, batch_bytes=1_000_000)
+    revision, run = opened(driver)
+    run_step_shard(driver.services(driver.bomb), revision, run, "upgrade", 1, 0, holder="test")
+    (first, *_) = driver.services(driver.bomb).ledger.batches(run.id, "upgrade", 1)
+    assert 1 <= first.progress.read <= 5
+    assert all(document["n"] == 2 for document in world.documents("notes"))

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lockstep.domain.errors import BackupNotProven, BadRecords, ConflictError
+from lockstep.domain.operations.base import OnCollection
 from lockstep.domain.progress import Change, Progress
 from lockstep.domain.resources import Mongo
 from lockstep.domain.run import BatchEntry
-from lockstep.domain.sizing import Bounds, Sizer
+from lockstep.domain.sizing import Sizer
 from lockstep.engine.ahead import Ahead
+from lockstep.engine.bounds import bounds_of
 from lockstep.engine.context import StepContext
 
 #: records of a first batch
@@ -94,15 +96,14 @@ def _commit(context: StepContext, work: Journaled, changes: Sequence[Change], af
 
 
 def _sizer(context: StepContext) -> Sizer:
-    settings = context.settings
-    documents = isinstance(context.operation.database, Mongo)
-    bounds = Bounds(
-        seconds=settings.batch_seconds,
-        least=settings.batch_least,
-        most=settings.batch_documents if documents else settings.batch_objects,
-        size=settings.batch_bytes,
-    )
-    return Sizer(bounds, start=START_DOCUMENTS if documents else START_OBJECTS)
+    settings, operation = context.settings, context.operation
+    if not isinstance(operation.database, Mongo):
+        return Sizer(bounds_of(settings, settings.batch_objects), start=START_OBJECTS)
+    width = None
+    if isinstance(operation, OnCollection):
+        # Known beforehand, so that a first batch of large documents fits into memory too.
+        width = context.services.documents(operation.database).width(operation.collection)
+    return Sizer(bounds_of(settings, settings.batch_documents), start=START_DOCUMENTS, width=width)
 
 
 def journal(context: StepContext, packed: bytes, after: Progress) -> BatchEntry:

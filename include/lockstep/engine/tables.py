@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from lockstep.domain.errors import BadRecords, DataError, LockTimeout
 from lockstep.domain.progress import Progress
 from lockstep.domain.resources import Table
-from lockstep.domain.sizing import Bounds, Sizer
+from lockstep.domain.sizing import Sizer
+from lockstep.engine.bounds import bounds_of
 from lockstep.engine.context import StepContext
 from lockstep.engine.hunting import Hunt, NextRecord, culprit, is_for_a_record
 from lockstep.engine.patience import Patience, Trying
@@ -38,6 +39,8 @@ class Paged:
     table: Table
     #: names the next record, when a batch of one fails
     next_record: NextRecord
+    #: records of a batch, at most, whatever the settings allow; None for no such bound
+    most: int | None = None
 
 
 def run_batches(
@@ -45,23 +48,30 @@ def run_batches(
 ) -> Progress:
     """Do batch after batch, each in a transaction of its own with its checkpoint, until done."""
     progress = store.claim(context.fence)
-    return _Batches(context, store, batch, doing, paged).run(progress)
+    with Vacuuming(context, store, paged.table if paged else None) as vacuuming:
+        return _Batches(context, store, batch, doing, paged, vacuuming).run(progress)
 
 
 class _Batches:
     """The batches of one shard."""
 
     def __init__(
-        self, context: StepContext, store: TableStore, batch: TableBatch, doing: str, paged: Paged | None
+        self,
+        context: StepContext,
+        store: TableStore,
+        batch: TableBatch,
+        doing: str,
+        paged: Paged | None,
+        vacuuming: Vacuuming,
     ) -> None:
         self.context = context
         self.store = store
         self.batch = batch
         self.doing = doing
         self.paged = paged
-        self.sizer = sizer_of(context, store.width(paged.table) if paged else None)
+        self.sizer = sizer_of(context, store, paged)
         self.hunt = Hunt()
-        self.vacuuming = Vacuuming(context, store, paged.table if paged else None)
+        self.vacuuming = vacuuming
         self.saved = float("-inf")
         self.took = 0.0
         self.trying: Trying | None = None
@@ -136,16 +146,13 @@ class _Batches:
         self.trying.wait(problem)
 
 
-def sizer_of(context: StepContext, width: int | None) -> Sizer:
-    """Return what sizes the batches of rows; `width`: bytes of a row."""
-    settings = context.settings
-    bounds = Bounds(
-        seconds=settings.batch_seconds,
-        least=settings.batch_least,
-        most=settings.batch_rows,
-        size=settings.batch_bytes,
-    )
-    return Sizer(bounds, start=START, width=width)
+def sizer_of(context: StepContext, store: TableStore, paged: Paged | None) -> Sizer:
+    """Return what sizes the batches of rows."""
+    most = context.settings.batch_rows
+    if paged is None:
+        return Sizer(bounds_of(context.settings, most), start=START)
+    bounds = bounds_of(context.settings, min(most, paged.most or most))
+    return Sizer(bounds, start=START, width=store.width(paged.table))
 
 
 def run_inside(context: StepContext, unit: TableUnit, batch: TableBatch) -> Progress:

@@ -18,10 +18,16 @@ from lockstep.engine.operations.by_key import ByKeyRange, covered
 from lockstep.engine.operations.handler import in_sequence, table_store
 from lockstep.engine.operations.rows_ahead import RowsAhead, Transforming, refuse
 from lockstep.engine.ports import TableStore, TableUnit
-from lockstep.engine.tables import TableBatch, run_batches
+from lockstep.engine.tables import Paged, TableBatch, run_batches
+
+#: rows that are held as Python values at a time, twice: more cost memory, and make no difference in speed
+PAGE = 20_000
 
 
 class TransformRowsHandler(ByKeyRange):
+    def paged(self, context: StepContext, operation: TransformRows) -> Paged:
+        return replace(super().paged(context, operation), most=PAGE)
+
     def forward(self, context: StepContext, operation: TransformRows) -> Progress:
         store = table_store(context, operation)
         work = _work(operation, context.within, inverse=False)
