@@ -61,11 +61,12 @@ class Rehearser:
     log: PlainLog
     backstage: Backstage
     runs: int = 0
+    ids: list[str] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
 
     def open(self, target: str = "head", **asked: Any) -> Plan:
         self.runs += 1
-        return open_rehearsal(
+        plan = open_rehearsal(
             self.services,
             load_chain(self.world.migrations),
             target=target,
@@ -73,6 +74,8 @@ class Rehearser:
             caller=Caller(dag_id="rehearse", dag_run_id=f"rehearse-{self.runs}", by="olga"),
             params={"target": target, **asked},
         )
+        self.ids.append(plan.rehearsal.id)
+        return plan
 
     def back_up(self, plan: Plan) -> None:
         if plan.asked.source == FRESH:
@@ -102,7 +105,7 @@ class Rehearser:
         return self.reports[-1]
 
     def scratch_spaces(self) -> list[str]:
-        """Return all that are there, asked of the servers themselves."""
+        """Return all of this one's rehearsals that are there, asked of the servers themselves."""
         found = [
             name
             for (name,) in self.world.rows(
@@ -114,7 +117,8 @@ class Rehearser:
         with pymongo.MongoClient(self.world.mongo_uri) as client:
             found += [name for name in client.list_database_names() if name.startswith("lockstep_scratch_")]
         listed = self.world.s3.list_objects_v2(Bucket=self.world.bucket, Prefix="_lockstep/scratch/")
-        return found + [one["Key"] for one in listed.get("Contents", [])]
+        found += [one["Key"] for one in listed.get("Contents", [])]
+        return [name for name in found if any(rehearsal in name for rehearsal in self.ids)]
 
 
 def rehearser_of(

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from driver import Bomb, Crash, Driver
 from revisions import write
 from stage import Rehearser, backstage_of, rehearser_of
-from world import World
+from world import World, fresh_world
 
 from lockstep.domain.chain import load_chain
 from lockstep.domain.errors import Refused
-from lockstep.domain.rehearsal import Verdict
+from lockstep.domain.rehearsal import Rehearsal, Verdict
 from lockstep.domain.resources import Mongo, Postgres
 from lockstep.domain.status import RunStatus
+from lockstep.engine.rehearsing.dropping import drop_rehearsal
+from lockstep.engine.rehearsing.opening import plan_of
 from lockstep.engine.rehearsing.stage import name_of, set_stage
 
 ROWS = 500
+NOTES = 120
+FILES = 12
 SETUP = f"""CREATE TABLE teams (id int PRIMARY KEY, name text NOT NULL);
 INSERT INTO teams SELECT i, 'team ' || i FROM generate_series(1, 20) i;
 CREATE TABLE users (id text PRIMARY KEY, team int REFERENCES teams, n int, password_hash text);
@@ -42,7 +47,7 @@ def downgrade():
 
 def verify():
     yield ops.expect_count(Users, 500)
-    yield ops.expect_none(Notes, where={"text": {"$regex": "[a-z]"}})
+    yield ops.expect_none(Notes, where={"text": {"$regex": "^[a-z]"}})
 
 def more(row):
     return {**row, "n": row["n"] + 1, "password_hash": row["password_hash"] + "!"}
@@ -55,10 +60,20 @@ def grow(stored):
 """
 
 
+#: One that is quick.
+ADD = """
+def upgrade():
+    yield ops.update_rows(Users, {"n": "n + 1"})
+
+def downgrade():
+    yield ops.restore(Users)
+"""
+
+
 def fill(world: World) -> None:
     world.run(SETUP)
-    world.insert("notes", [{"_id": f"n{i:03}", "text": f"note {'abc'[i % 3]}"} for i in range(120)])
-    for number in range(30):
+    world.insert("notes", [{"_id": f"n{i:03}", "text": f"note {'abc'[i % 3]}"} for i in range(NOTES)])
+    for number in range(FILES):
         world.put(f"uploads/{number:03}.txt", f"body {number}".encode(), Metadata={"n": str(number)})
 
 
@@ -81,92 +96,133 @@ def everything_in(world: World) -> dict[str, Any]:
     return {"keys": [(one["Key"], one["ETag"]) for one in listed], "hashes": world.hashes()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One rehearsal that went well, and what was there before and after it."""
+
+    world: World
+    rehearser: Rehearser
+    rehearsal: Rehearsal
+    before: tuple[Any, ...]
+    after: tuple[Any, ...]
+    page: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return self.rehearser.report
+
+
+@pytest.fixture(scope="module")
+def tried(servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
+    with fresh_world(servers, tmp_path_factory.mktemp("tried") / "migrations") as world:
+        fill(world)
+        world.insert("notes", [{"_id": "a<script>alert(1)</script>", "text": "<IMG src=x onerror=alert(1)>"}])
+        write(world.migrations, "0001", None, THREE)
+        rehearser = rehearser_of(world)
+        before = (everything_in(world), counters(world))
+        rehearsal = rehearser.go()
+        after = (everything_in(world), counters(world))
+        key = f"rehearsals/{rehearsal.id}/report.html"
+        page = world.s3.get_object(Bucket=world.vault, Key=key)["Body"].read().decode()
+        yield Tried(
+            world=world, rehearser=rehearser, rehearsal=rehearsal, before=before, after=after, page=page
+        )
+
+
 @pytest.fixture
 def rehearser(world: World) -> Rehearser:
     return rehearser_of(world)
 
 
-def test_a_plan_is_tried_up_down_and_up_again_on_copies_and_nothing_live_is_written(
-    world: World, rehearser: Rehearser
-) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
-    before, written = everything_in(world), counters(world)
+def test_a_plan_is_tried_up_down_and_up_again_on_copies_and_nothing_live_is_written(tried: Tried) -> None:
+    world = tried.world
 
-    rehearsal = rehearser.go()
-
-    assert rehearsal.verdict is Verdict.GREEN, rehearser.log.text
-    assert counters(world) == written
-    assert everything_in(world) == before
-    assert rehearser.scratch_spaces() == []
+    assert tried.rehearsal.verdict is Verdict.GREEN, tried.rehearser.log.text
+    assert tried.after == tried.before
+    assert tried.rehearser.scratch_spaces() == []
     assert world.rows("SELECT count(*) FROM _migration_runs", world.ledger_uri) == [(0,)]
     assert world.rows("SELECT count(*) FROM _migrations", world.ledger_uri) == [(0,)]
     assert world.labels() == []
 
 
-def test_the_report_has_all_that_was_seen(world: World, rehearser: Rehearser) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
-
-    rehearsal = rehearser.go()
+def test_the_report_has_all_that_was_seen(tried: Tried) -> None:
+    world, rehearsal = tried.world, tried.rehearsal
 
     kept = world.s3.list_objects_v2(Bucket=world.vault, Prefix=f"rehearsals/{rehearsal.id}/")["Contents"]
     assert [one["Key"].rpartition("/")[2] for one in kept] == ["report.html", "report.json"]
-    (one,) = rehearser.report["revisions"]
+    (one,) = tried.report["revisions"]
     up = one["upgrade"]
     by_step = {operation["step"]: operation for operation in up["operations"]}
-    assert [by_step[step]["written"] for step in (2, 3, 4)] == [ROWS, 120, 30]
+    assert [by_step[step]["written"] for step in (2, 3, 4)] == [ROWS, NOTES + 1, FILES]
     assert by_step[2]["batches"]["count"] >= ROWS / 100
     assert sum(by_step[2]["batches"]["histogram"]["bars"]) == by_step[2]["batches"]["shown"]
     assert len(by_step[2]["shards"]) == 2
     assert all(operation["seconds"] > 0 for operation in up["operations"])
-    assert [name for name in ("upgrade", "downgrade", "upgrade_again") if one[name]["good"]] == [
-        "upgrade",
-        "downgrade",
-        "upgrade_again",
-    ]
-    assert any("holds: 500 record(s)" in line for line in up["verification"])
+    assert all(one[way]["good"] for way in ("upgrade", "downgrade", "upgrade_again"))
+    assert any(f"holds: {ROWS} record(s)" in line for line in up["verification"])
     assert any("as it was before" in line for line in one["downgrade"]["verification"])
     assert one["compared"] == 3
     assert one["predicted"]["low"] <= one["predicted"]["seconds"] <= one["predicted"]["high"]
     growth = one["growth"]["0_campus_auth"]
     assert growth["database"][1] > 0
     assert growth["wal"][1] > growth["wal"][0]
+    assert growth["database"][1] >= growth["database"][0]
+    assert one["growth"]["2_campus_objects"]["objects"][1] > one["growth"]["2_campus_objects"]["objects"][0]
     assert rehearsal.predicted["0001"].seconds == one["predicted"]["seconds"]
 
 
-def test_ten_records_of_each_operation_are_shown_without_what_is_secret(
-    world: World, rehearser: Rehearser
-) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
-
-    rehearser.go()
-
-    operations = rehearser.report["revisions"][0]["upgrade"]["operations"]
+def test_ten_records_of_each_operation_are_shown_without_what_is_secret(tried: Tried) -> None:
+    operations = tried.report["revisions"][0]["upgrade"]["operations"]
     rows, documents, objects = (operation["samples"] for operation in operations[1:])
     assert [len(shown) for shown in (rows, documents, objects)] == [10, 10, 10]
     assert rows[0]["key"] == "1"
     assert (rows[0]["before"]["n"], rows[0]["after"]["n"]) == ("1", "2")
-    assert documents[0] == {
-        "resource": "collection notes (campus_documents)",
-        "key": documents[0]["key"],
-        "before": {"text": "note a"},
-        "after": {"text": "NOTE A"},
-    }
+    assert {"before": {"text": "note a"}, "after": {"text": "NOTE A"}} in [
+        {"before": shown["before"], "after": shown["after"]} for shown in documents
+    ]
     assert objects[0]["key"] == "uploads/000.txt"
     assert objects[0]["before"]["body"].startswith("6 byte(s)")
-    assert "secret" not in json.dumps(rehearser.report)
+    assert "secret" not in json.dumps(tried.report)
+
+
+def test_the_page_asks_nobody_for_anything_and_shows_what_a_record_holds_as_text(tried: Tried) -> None:
+    page = tried.page
+    assert "<script" not in page
+    assert "<img" not in page.lower()
+    assert "&lt;IMG SRC=X" in page
+    assert "http" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert page.count("<svg") >= 3
 
 
 def test_no_record_is_shown_where_none_is_wanted(world: World, rehearser: Rehearser) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
+    world.run(SETUP)
+    write(world.migrations, "0001", None, ADD)
 
     rehearser.go(samples=0)
 
     operations = rehearser.report["revisions"][0]["upgrade"]["operations"]
-    assert [operation["samples"] for operation in operations] == [[], [], [], []]
+    assert [operation["samples"] for operation in operations] == [[]]
+
+
+def test_the_longest_lock_is_named_with_its_statement(world: World, rehearser: Rehearser) -> None:
+    world.run(SETUP)
+    body = """
+def upgrade():
+    yield ops.sql(Db, "ALTER TABLE users ADD COLUMN nick text", "SELECT pg_sleep(0.5)", touches=Users)
+
+def downgrade():
+    yield ops.sql(Db, "ALTER TABLE users DROP COLUMN nick", touches=Users)
+"""
+    write(world.migrations, "0001", None, body)
+
+    rehearsal = rehearser.go()
+
+    assert rehearsal.verdict is Verdict.GREEN, rehearser.log.text
+    longest = rehearser.report["longest_lock"]
+    assert (longest["mode"], longest["relation"]) == ("AccessExclusiveLock", "public.users")
+    assert longest["keeps_out"] == "readers and writers"
+    assert longest["seconds"] >= 0.3
 
 
 WRONG = """
@@ -270,16 +326,9 @@ def bad(note):
 def test_every_pending_revision_is_tried_in_order_and_only_those(
     world: World, rehearser: Rehearser, driver: Driver
 ) -> None:
-    fill(world)
-    add = """
-def upgrade():
-    yield ops.update_rows(Users, {"n": "n + 1"})
-
-def downgrade():
-    yield ops.restore(Users)
-"""
+    world.run(SETUP)
     for number, parent in (("0001", None), ("0002", "0001"), ("0003", "0002")):
-        write(world.migrations, number, parent, add)
+        write(world.migrations, number, parent, ADD)
     assert driver.go("0001").status is RunStatus.APPLIED
 
     rehearsal = rehearser.go()
@@ -295,8 +344,8 @@ def downgrade():
 def test_a_named_backup_is_the_data_before_its_run(
     world: World, rehearser: Rehearser, driver: Driver
 ) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
+    world.run(SETUP)
+    write(world.migrations, "0001", None, ADD)
     run = driver.go("0001")
     world.run("DELETE FROM users")
 
@@ -330,9 +379,9 @@ def test_a_sample_keeps_what_its_rows_refer_to(world: World, rehearser: Rehearse
     rows, documents, objects = by_kind["table"], by_kind["document"], by_kind["object"]
     assert rows["records"] == {"teams": 20, "users": ROWS}
     assert 50 < rows["kept"]["users"] < 160
-    assert rows["kept"]["teams"] == 20  # each has members in the sample
+    assert rows["kept"]["teams"] > 15  # a fifth of them, and those that have members in the sample
     assert 5 < documents["kept"]["notes"] < 60
-    assert 0 < objects["kept"]["uploads/"] < 20
+    assert objects["kept"]["uploads/"] < FILES
     assert "by a hash" in rows["sampled"]
     operations = rehearser.report["revisions"][0]["upgrade"]["operations"]
     assert operations[1]["read"] == rows["kept"]["users"]
@@ -350,10 +399,8 @@ def test_a_rehearsal_waits_until_a_run_is_settled(world: World, rehearser: Rehea
 
 
 def test_an_edit_while_it_goes_on_stops_it(world: World, rehearser: Rehearser) -> None:
-    from lockstep.engine.rehearsing.opening import plan_of
-
-    fill(world)
-    path = write(world.migrations, "0001", None, THREE)
+    world.run(SETUP)
+    path = write(world.migrations, "0001", None, ADD)
     plan = rehearser.open()
     path.write_text(path.read_text() + "\n# another word\n")
 
@@ -362,8 +409,8 @@ def test_an_edit_while_it_goes_on_stops_it(world: World, rehearser: Rehearser) -
 
 
 def test_a_try_that_was_killed_starts_over_and_leaves_nothing(world: World) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
+    world.run(SETUP)
+    write(world.migrations, "0001", None, ADD)
     rehearser = rehearser_of(world, Bomb("batch committed", 3))
     plan = rehearser.open()
     rehearser.back_up(plan)
@@ -381,8 +428,8 @@ def test_a_try_that_was_killed_starts_over_and_leaves_nothing(world: World) -> N
 def test_a_rehearsal_that_never_got_anywhere_is_stopped_and_says_why(
     world: World, rehearser: Rehearser
 ) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
+    world.run(SETUP)
+    write(world.migrations, "0001", None, ADD)
     plan = rehearser.open()
 
     ended = rehearser.end(plan)
@@ -403,18 +450,13 @@ def test_scratch_spaces_stay_where_that_is_asked_for(world: World, rehearser: Re
 
     kept = rehearser.scratch_spaces()
     assert len([name for name in kept if name.startswith("lockstep_scratch_")]) == 3
-    from dataclasses import replace
-
-    from lockstep.engine.rehearsing.dropping import drop_rehearsal
-
     drop_rehearsal(rehearser.services, rehearser.backstage, plan.rehearsal, plan.wanted, keep=False)
     assert rehearser.scratch_spaces() == []
-    assert replace(plan.asked, keep=False) != plan.asked
 
 
 def test_the_name_of_a_live_database_is_refused(world: World, rehearser: Rehearser) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
+    world.run(SETUP)
+    write(world.migrations, "0001", None, ADD)
     plan = rehearser.open()
     name = name_of(f"{plan.rehearsal.id}_1", "0_campus_auth", ())
     backstage = backstage_of(world, live={name})
@@ -447,8 +489,8 @@ def test_a_rehearsal_opens_no_database_that_it_has_no_copy_of(world: World, rehe
 def test_what_a_rehearsal_predicted_is_kept_beside_what_the_run_took(
     world: World, rehearser: Rehearser, driver: Driver
 ) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
+    world.run(SETUP)
+    write(world.migrations, "0001", None, ADD)
     rehearsal = rehearser.go()
 
     run = driver.go("0001")
@@ -460,23 +502,3 @@ def test_what_a_rehearsal_predicted_is_kept_beside_what_the_run_took(
     assert run.ended_at is not None
     assert compared.actual_seconds == pytest.approx((run.ended_at - run.started_at).total_seconds())
     assert "had predicted" in driver.log.text
-
-
-def test_the_page_asks_nobody_for_anything_and_shows_what_a_record_holds_as_text(
-    world: World, rehearser: Rehearser, tmp_path: Path
-) -> None:
-    fill(world)
-    world.insert("notes", [{"_id": "a<script>alert(1)</script>", "text": "<img src=x onerror=alert(1)>"}])
-    body = THREE.replace('    yield ops.expect_none(Notes, where={"text": {"$regex": "[a-z]"}})\n', "")
-    write(world.migrations, "0001", None, body)
-
-    rehearsal = rehearser.go()
-
-    raw = world.s3.get_object(Bucket=world.vault, Key=f"rehearsals/{rehearsal.id}/report.html")["Body"].read()
-    page = raw.decode()
-    assert "<script" not in page
-    assert "<img" not in page
-    assert "&lt;IMG SRC=X" in page
-    assert "http" not in page.replace("http-equiv", "")
-    assert "prefers-color-scheme: dark" in page
-    assert page.count("<svg") >= 3

@@ -42,6 +42,11 @@ def dag_run_url(dag_id: str, dag_run_id: str) -> str:
     return f"{base_url().removesuffix(base_path())}{dag_run_page(dag_id, dag_run_id)}"
 
 
+def report_url(rehearsal_id: str) -> str:
+    """Return the whole address of a rehearsal's report, for a log, a pull request or a webhook."""
+    return f"{base_url()}{PREFIX}/rehearsals/{quote(rehearsal_id, safe='')}"
+
+
 class LedgerEntryLink(BaseOperatorLink):
     """The ledger's entry of the run."""
 
@@ -72,10 +77,22 @@ class TriggeredByLink(BaseOperatorLink):
         return dag_run_page(ti_key.dag_id, ti_key.run_id)
 
 
+class RehearsalReportLink(BaseOperatorLink):
+    """The report of the rehearsal."""
+
+    name = "Rehearsal report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        named = f"{quote(ti_key.dag_id, safe='')}/{quote(ti_key.run_id, safe='')}"
+        return f"{base_path()}{PREFIX}/dag-runs/{named}/rehearsal"
+
+
 LEDGER_ENTRY = LedgerEntryLink()
 BACKUP_MANIFEST = BackupManifestLink()
 TRIGGERED_BY = TriggeredByLink()
+REHEARSAL_REPORT = RehearsalReportLink()
 #: each is stored when a task ends, which costs a request: every task has the first, the others few
 LINKS: tuple[BaseOperatorLink, ...] = (LEDGER_ENTRY,)
 BACKUP_LINKS: tuple[BaseOperatorLink, ...] = (LEDGER_ENTRY, BACKUP_MANIFEST)
 ALL_LINKS: tuple[BaseOperatorLink, ...] = (LEDGER_ENTRY, BACKUP_MANIFEST, TRIGGERED_BY)
+REPORT_LINKS: tuple[BaseOperatorLink, ...] = (REHEARSAL_REPORT,)

@@ -36,14 +36,15 @@ class Showing:
         self._services = services
         #: records that are shown of an operation; 0 for none
         self._most = most
-        self._before: dict[tuple[Operation, Resource], dict[str, tuple[Any, Shown]]] = {}
+        #: by the operation's identity: what it sets may be a mapping, which has no hash
+        self._before: dict[tuple[int, Resource], dict[str, tuple[Any, Shown]]] = {}
 
     def before(self, operation: Operation, phase: Phase) -> None:
         """Take down what the first records look like."""
         if not self._most or phase == "undo":
             return
         for resource in _resources(operation):
-            self._before[operation, resource] = self._first(operation, resource)
+            self._before[id(operation), resource] = self._first(operation, resource)
 
     def after(self, operation: Operation, phase: Phase) -> list[dict[str, Any]]:
         """Return the records that changed, of those that were looked at; where there was none, the first ones."""
@@ -51,7 +52,7 @@ class Showing:
             return []
         found: list[dict[str, Any]] = []
         for resource in _resources(operation):
-            kept = self._before.pop((operation, resource), {})
+            kept = self._before.pop((id(operation), resource), {})
             found += self._changed(operation, resource, kept)
         return found[: self._most]
 
