@@ -46,6 +46,8 @@ class BucketAccess:
 
     client: Mapping[str, Any] = field(repr=False)
     bucket: str
+    #: further arguments of boto3's put_object for what is written there
+    put: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fetch(conn_id: str, wanted: str, purpose: str) -> Any:
@@ -192,4 +194,31 @@ def bucket_access(connection: Any, bucket: str | None = None) -> BucketAccess:
         "endpoint_url": service.get("endpoint_url") or extra.get("endpoint_url") or connection.host,
         "verify": extra.get("verify"),
     }
-    return BucketAccess(client={k: v for k, v in client.items() if v not in (None, "")}, bucket=str(named))
+    return BucketAccess(
+        client={k: v for k, v in client.items() if v not in (None, "")},
+        bucket=str(named),
+        put=_put_arguments(connection.conn_id, service),
+    )
+
+
+#: name in the extra's service_config.s3 → boto3's name
+_PUT = {
+    "server_side_encryption": "ServerSideEncryption",
+    "sse_kms_key_id": "SSEKMSKeyId",
+    "storage_class": "StorageClass",
+}
+
+
+def _put_arguments(conn_id: str, service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how what is written to a bucket is to be encrypted, stored and tagged."""
+    found: dict[str, Any] = {theirs: str(service[ours]) for ours, theirs in _PUT.items() if service.get(ours)}
+    tags = service.get("tags") or {}
+    if not isinstance(tags, Mapping) or len(tags) > 10:
+        raise Refused(
+            f"service_config.s3.tags of the Airflow connection {conn_id!r} must be an object of at most 10 names and "
+            'values, such as {"kept-by": "lockstep"}.',
+            conn_id=conn_id,
+        )
+    if tags:
+        found["Tagging"] = urlencode({str(name): str(value) for name, value in tags.items()})
+    return found

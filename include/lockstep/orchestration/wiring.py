@@ -73,7 +73,7 @@ def vault() -> Vault:
 
     conn_id = conn_id_of(VAULT)
     access = bucket_access(fetch(conn_id, "aws", "the vault: the bucket of backups and journals"))
-    return S3Vault(dict(access.client), access.bucket, conn_id=conn_id)
+    return S3Vault(dict(access.client), access.bucket, conn_id=conn_id, put_arguments=access.put)
 
 
 def sinks(log: Log) -> tuple[Sink, ...]:
