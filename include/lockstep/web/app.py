@@ -12,6 +12,7 @@ from lockstep.web.asking import Asker, answered, readable
 from lockstep.web.housekeeping import add_housekeeping
 from lockstep.web.page import duration, facts, link, page, table
 from lockstep.web.read import Reader
+from lockstep.web.rehearsals import add_rehearsals
 from lockstep.web.readiness import add_readiness
 from lockstep.web.steer import add_steering
 from lockstep.web.switch import SCRIPT_HASH, switch
@@ -67,6 +68,7 @@ def create_app(reader: Reader, asker: Callable[..., Asker]) -> FastAPI:
 
     add_steering(app, reader, who, _HEADERS)
     add_housekeeping(app, reader, who, _HEADERS)
+    add_rehearsals(app, reader, who, _HEADERS)
     add_readiness(app, reader, who, _HEADERS)
     return app
 
