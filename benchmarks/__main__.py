@@ -83,7 +83,8 @@ def render(sizes: Sizes) -> None:
     full = sizes.name == "full"
     folder = PICTURES if full else RESULTS / sizes.name
     for name, part in found["parts"].items():
-        plots.draw(name, part, folder)
+        if part["comparisons"]:
+            plots.draw(name, part, folder)
     target = PAGE if full else RESULTS / sizes.name / "performance.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page(found))

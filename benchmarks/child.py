@@ -27,10 +27,18 @@ def main() -> None:
     answers.write("ready\n")
     answers.flush()
     sys.stdin.readline()
+    worked = time.process_time()
     began = time.monotonic()
     value = work(**job["arguments"])
     ended = time.monotonic()
-    said = {"began": began, "ended": ended, "value": value, "before": before, "peak": memory.peak()}
+    said = {
+        "began": began,
+        "ended": ended,
+        "cpu": time.process_time() - worked,
+        "value": value,
+        "before": before,
+        "peak": memory.peak(),
+    }
     answers.write(json.dumps(said) + "\n")
     answers.flush()
 

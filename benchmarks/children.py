@@ -6,13 +6,17 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Who looks on while children work: a block for the time in which they do, and what is told of their answers.
+WATCH: ContextVar[tuple[Callable[[], AbstractContextManager[None]], Callable[[list[Answer]], None]] | None]
+WATCH = ContextVar("WATCH", default=None)
 #: seconds that a process which was told to end may take
 GRACE = 10
 
@@ -39,6 +43,8 @@ class Answer:
     #: by a clock that all processes share
     began: float
     ended: float
+    #: seconds of CPU of the process and its threads
+    cpu: float
     value: Any
     #: bytes held before the work, and the most while it lasted
     before: int
@@ -60,9 +66,14 @@ def run_together(jobs: Sequence[Job]) -> list[Answer]:
         children = [_Child(job, opened) for job in jobs]
         for child in children:
             child.wait_until_ready()
-        for child in children:
-            child.go()
-        return [child.answer() for child in children]
+        watch = WATCH.get()
+        with watch[0]() if watch else nullcontext():
+            for child in children:
+                child.go()
+            answers = [child.answer() for child in children]
+        if watch:
+            watch[1](answers)
+        return answers
 
 
 def seconds_of(answers: Sequence[Answer]) -> float:

@@ -12,6 +12,7 @@ from benchmarks.parts import (
     documents,
     growth,
     objects,
+    profile,
     rows,
     scheduling,
     verification,
@@ -29,6 +30,7 @@ LETTERS = {
     "h": "verification",
     "i": "backup",
     "j": "rewrite",
+    "l": "profile",
 }
 #: These share their references.
 TOGETHER = tuple(rows.COMPETITORS)
@@ -41,6 +43,7 @@ ALONE: dict[str, Callable[[Bench], Part]] = {
     "bookkeeping": bookkeeping.run,
     "scheduling": scheduling.run,
     "growth": growth.run,
+    "profile": profile.run,
 }
 
 

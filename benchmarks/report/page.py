@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from benchmarks.report import profile, why
 from benchmarks.report.words import goal, seconds, size, verdict, with_range
 
 #: Parts in the order in which they are told, and what each is called before it was measured.
@@ -20,6 +21,7 @@ ORDER: Mapping[str, str] = {
     "verification": "Verification",
     "backup": "A backup",
     "rewrite": "A table written anew",
+    "profile": "Where the time goes",
 }
 
 HEAD = """\
@@ -83,6 +85,13 @@ def _part(name: str, part: Mapping[str, Any]) -> Iterator[str]:
     for paragraph in part["how"]:
         yield paragraph
         yield ""
+    if name == "profile":
+        yield from profile.table(part)
+        yield ""
+        yield _under(part["context"])
+        yield ""
+        return
+    yield from why.lines(name)
     yield "| What | Median (range) | Goal | |"
     yield "|---|---|---|---|"
     for one in part["comparisons"]:
