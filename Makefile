@@ -39,9 +39,16 @@ bench: $(INSTALLED_BENCH)
 
 test: lint pytest
 
-# Small things first, the whole system last.
+# Small things first, the whole system last. Tests of one file share its servers' databases, so a file stays with
+# one worker; each worker has servers of its own. Airflow starts a dozen processes: what runs it runs alone.
+SIDE_BY_SIDE := -n logical --maxprocesses 8 --dist loadfile
 pytest: $(INSTALLED)
-	$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),tests/unit tests/contract tests/engine tests/dags tests/acceptance)
+ifdef TESTS
+	$(BIN)/python -m pytest $(TESTS)
+else
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/contract tests/engine
+	$(BIN)/python -m pytest tests/dags tests/acceptance
+endif
 
 kills: $(INSTALLED)
 	$(BIN)/python tests/kills.py --kills $(or $(KILLS),100) --seed $(or $(SEED),7) --store $(or $(STORE),all)
