@@ -35,7 +35,7 @@ RUN pip install --no-cache-dir -c constraints.txt \
 
 COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
 COPY --chown=airflow:0 include ./include
-RUN pip install --no-cache-dir -c constraints.txt "apache-airflow==${AIRFLOW_VERSION}" "celery<5.7" . \
+RUN pip install --no-cache-dir -c constraints.txt "apache-airflow==${AIRFLOW_VERSION}" "celery<5.7" ".[lint]" \
     && python -c "import lockstep, resources, airflow.providers.celery.executors.celery_executor"
 
 # What Airflow reads, and what the one-shot init service runs. The revisions are baked in, not mounted: a

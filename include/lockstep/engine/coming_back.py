@@ -119,7 +119,9 @@ class Looking:
 def _is_of(parked: Parked, done: Done) -> bool:
     if parked.run_id not in (None, done.run_id):
         return False
-    return parked.kind == "objects" or parked.resource == _resource(done.operation)
+    if parked.kind == "objects":
+        return parked.parked_as.endswith(f"/{done.run_id}/{done.step:03}/")
+    return parked.resource == _resource(done.operation)
 
 
 def _resource(operation: Operation) -> str:

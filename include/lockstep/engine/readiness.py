@@ -15,11 +15,11 @@ from lockstep.domain.operations.run_python import RunPython
 from lockstep.domain.readiness import KeptBackup, Readiness, StepDown, Written
 from lockstep.domain.resources import Table
 from lockstep.domain.revision import Revision
-from lockstep.domain.run import RevisionState
+from lockstep.domain.run import RevisionState, Run
 from lockstep.domain.status import Status
 from lockstep.engine.coming_back import Looking
 from lockstep.engine.services import Services
-from lockstep.engine.since import since_of, written_since
+from lockstep.engine.since import RUNS, since_of, written_since
 
 #: the parameter that accepts what a downgrade loses
 LOSSY = "lossy"
@@ -31,8 +31,9 @@ def readiness(services: Services, chain: Chain, revisions: Collection[str] | Non
     Reads only. Objects are listed, documents counted, tables asked for their statistics.
     """
     states = services.ledger.revisions()
+    runs = services.ledger.runs(limit=RUNS)
     return [
-        _of(services, revision, states[revision.id])
+        _of(services, revision, states[revision.id], runs)
         for revision in reversed(chain.revisions)
         if revision.id in states
         and states[revision.id].status is Status.APPLIED
@@ -84,11 +85,11 @@ def _counted(records: int | None) -> str:
     return "nobody knows how many records" if records is None else f"{records} record(s)"
 
 
-def _of(services: Services, revision: Revision, state: RevisionState) -> Readiness:
+def _of(services: Services, revision: Revision, state: RevisionState, runs: Sequence[Run]) -> Readiness:
     run = services.ledger.run(state.applied_run) if state.applied_run else None
     written: dict[Any, list[Written]] = {}
     if run is not None:
-        since = since_of(services, run)
+        since = since_of(run, runs)
         written = {touched: written_since(services, since, touched) for touched in revision.touched}
     looking = Looking(services, revision)
     steps = tuple(

@@ -26,12 +26,12 @@ class Since:
     moment: datetime
 
 
-def since_of(services: Services, applied: Run) -> Since:
-    """Return what came after a run that applied a revision; one that is open has changed nothing that counts."""
+def since_of(applied: Run, runs: Sequence[Run]) -> Since:
+    """Return what came, of all runs, after one that applied a revision; an open one has changed nothing that counts."""
     moment = applied.ended_at or applied.started_at
     later = [
         run
-        for run in services.ledger.runs(limit=RUNS)
+        for run in runs
         if run.started_at >= moment and run.backed_up and run.ended_at is not None and run.id != applied.id
     ]
     return Since(applied=applied, later=sorted(later, key=lambda run: run.started_at), moment=moment)
