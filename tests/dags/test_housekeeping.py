@@ -151,7 +151,7 @@ def test_with_nothing_wrong_it_is_green_and_tells_what_was_done(home_project: Pa
     assert result["problems"] == 0
     assert result["remove_backups"]["removed"] == 1
     assert result["find_drift"]["done"] == ["campus_auth: table users is changed"]
-    assert set(chores.asked) == {*CONCERNS, "drop_orphans"} - {"drop_scratch_spaces"}
+    assert set(chores.asked) == {*CONCERNS, "drop_orphans", "remove_copies"} - {"drop_scratch_spaces"}
     (retention,) = chores.asked["remove_backups"]["given"]
     assert (retention.last, retention.days) == (5, 7)
     (sample,) = chores.asked["read_backups"]["given"]
@@ -194,7 +194,7 @@ def test_a_dry_run_reaches_every_concern(home_project: Path, chores: Chores) -> 
     assert {name: given["dry_run"] for name, given in chores.asked.items()} == dict.fromkeys(
         chores.asked, True
     )
-    assert len(chores.asked) == len(CONCERNS)
+    assert len(chores.asked) == len(CONCERNS) + 1
     assert ended.left("outcome")["dry_run"] is True
 
 

@@ -21,6 +21,7 @@ from lockstep.domain.scratch import scratch_name
 from lockstep.domain.status import RunStatus
 from lockstep.engine.housekeeping.drift import LATEST, find_drift
 from lockstep.engine.housekeeping.parked import VANISHED, remove_parked
+from lockstep.engine.housekeeping.rehearsed import remove_copies
 from lockstep.engine.housekeeping.scratch import drop_orphans
 from lockstep.engine.services import Services
 from lockstep.stores.postgres.store import PostgresStore
@@ -207,6 +208,35 @@ def test_scratch_spaces_of_what_is_over_go_and_those_of_the_living_stay(
     assert tidy(after_days=30).facts["dropped"] == 3
     assert tidy(after_days=30, now=later(8)).facts["dropped"] == 3
     assert all(set(names) == stays - {scratch_name(kept.id, "x")} for names in names_of(scratch).values())
+
+
+def test_what_rehearsals_were_loaded_from_goes_and_their_reports_stay(world: World, driver: Driver) -> None:
+    services = driver.services(quiet)
+    services.ledger.check()
+    caller = Caller(dag_id="rehearse", dag_run_id="r1")
+    goes_on = Rehearsal(id="r260101000000aaaa", target="head", caller=caller, started_at=later(0))
+    died = replace(goes_on, id="r260101000000bbbb", caller=replace(caller, dag_run_id="r2"))
+    kept = replace(goes_on, id="r260101000000cccc", params={"keep": True})
+    for rehearsal in (goes_on, died, kept):
+        services.ledger.add_rehearsal(rehearsal)
+        for name in ("report.json", "report.html", "backups/campus_auth/a.dump", "backups/report.json"):
+            services.vault.put(f"{rehearsal.folder}/{name}", b"x")
+    services.ledger.change_rehearsal(kept.id, verdict=Verdict.GREEN)
+
+    def tidy(**more: Any) -> tuple[str, ...]:
+        found = remove_copies(services, by="olga", alive=lambda caller: caller.dag_run_id == "r1", **more)
+        return found.done
+
+    assert tidy(dry_run=True) == (f"would remove 2 object(s) of rehearsal {died.id}",)
+    assert tidy() == (f"removed 2 object(s) of rehearsal {died.id}",)
+    assert tidy() == ()
+    assert sorted(services.vault.paths(f"{died.folder}/")) == [
+        f"{died.folder}/report.html",
+        f"{died.folder}/report.json",
+    ]
+    assert len(list(services.vault.paths(f"{goes_on.folder}/"))) == 4
+    assert tidy(now=later(8)) == (f"removed 2 object(s) of rehearsal {kept.id}",)
+    assert len(history(services, "copies_removed")) == 2
 
 
 def test_while_a_restore_is_open_no_runs_scratch_space_goes(

@@ -5,6 +5,7 @@ from lockstep.engine.housekeeping.leases import tidy_leases
 from lockstep.engine.housekeeping.listing import databases_of
 from lockstep.engine.housekeeping.parked import remove_parked
 from lockstep.engine.housekeeping.reading import Sample, read_backups
+from lockstep.engine.housekeeping.rehearsed import remove_copies
 from lockstep.engine.housekeeping.removing import remove_backups
 from lockstep.engine.housekeeping.retention import Retention
 from lockstep.engine.housekeeping.scratch import drop_orphans
@@ -19,6 +20,7 @@ __all__ = [
     "find_strangers",
     "read_backups",
     "remove_backups",
+    "remove_copies",
     "remove_parked",
     "tidy_leases",
 ]

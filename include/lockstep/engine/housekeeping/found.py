@@ -21,6 +21,13 @@ class Found:
     #: counts
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def __add__(self, other: Found) -> Found:
+        return Found(
+            done=self.done + other.done,
+            problems=self.problems + other.problems,
+            facts={**self.facts, **other.facts},
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Return it as a small value: long lists are cut, and say so."""
         return {**self.facts, "done": cut(self.done), "problems": cut(self.problems)}

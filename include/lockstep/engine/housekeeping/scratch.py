@@ -94,7 +94,7 @@ def _owners(services: Services, alive: Callable[[Caller], bool], now: datetime) 
     runs, rehearsals = runs_of(services), rehearsals_of(services)
     owners: dict[str, str | None] = dict.fromkeys(_plain(run.id) for run in runs)
     for rehearsal in rehearsals:
-        owners[_plain(rehearsal.id)] = why = _why_kept(rehearsal, alive, now)
+        owners[_plain(rehearsal.id)] = why = why_kept(rehearsal, alive, now)
         if why and rehearsal.verdict is None:
             owners |= dict.fromkeys(map(_plain, texts_of(rehearsal.params)), why)
     for run in runs:
@@ -108,7 +108,8 @@ def _owners(services: Services, alive: Callable[[Caller], bool], now: datetime) 
     return owners
 
 
-def _why_kept(rehearsal: Rehearsal, alive: Callable[[Caller], bool], now: datetime) -> str | None:
+def why_kept(rehearsal: Rehearsal, alive: Callable[[Caller], bool], now: datetime) -> str | None:
+    """Return why what a rehearsal made is still wanted; None where it is over."""
     if rehearsal.verdict is None:
         return f"rehearsal {rehearsal.id} goes on" if alive(rehearsal.caller) else None
     ended = rehearsal.ended_at or now

@@ -80,9 +80,9 @@ class FindStrangers(Concern):
 
 
 class DropScratchSpaces(Concern):
-    """Drop scratch spaces whose run or rehearsal is over."""
+    """Drop scratch spaces whose run or rehearsal is over, and remove what rehearsals were loaded from."""
 
-    about = "orphaned scratch spaces"
+    about = "orphaned scratch spaces and copies"
 
     def see_to(self, desk: Desk, wanted: Wanted) -> Found:
         from lockstep.domain.resources import Postgres
@@ -90,7 +90,8 @@ class DropScratchSpaces(Concern):
         from lockstep.orchestration.callers import alive
         from lockstep.orchestration.wiring import LEDGER, conn_id_of
 
-        return chores.drop_orphans(
+        copies = chores.remove_copies(desk.services, alive=alive, by=who(desk), dry_run=wanted.dry_run)
+        return copies + chores.drop_orphans(
             desk.services,
             [*chores.databases_of(desk.chain), Postgres(conn_id_of(LEDGER))],
             alive=alive,
