@@ -102,6 +102,23 @@ def test_a_refused_run_says_why_in_its_outcome(home_project: Path, engine: Scrip
     assert ended.left("outcome", "error") == "revision '0001' comes first"
 
 
+def test_a_downgrade_that_would_lose_data_is_red_and_opens_no_run(
+    home_project: Path, engine: ScriptedEngine
+) -> None:
+    engine.fails["check_way_down", "0002"] = Refused("a downgrade now would lose data for good")
+
+    ended = run(home_project, direction="downgrade")
+
+    assert ended.one("open_run") == "failed"
+    assert ended.left("outcome", "error") == "a downgrade now would lose data for good"
+    assert engine.asked == [("check_way_down", "0002")]
+
+
+def test_only_a_downgrade_is_asked_what_it_would_lose(home_project: Path, engine: ScriptedEngine) -> None:
+    run(home_project)
+    assert not [place for place in engine.asked if place[0] == "check_way_down"]
+
+
 @pytest.mark.parametrize("conn_id", ["campus_auth", "campus_objects"])
 def test_a_failed_backup_stops_the_run_before_any_step(
     home_project: Path, engine: ScriptedEngine, conn_id: str
