@@ -71,8 +71,7 @@ class Template:
 
 def make_template(admin: str, uri: str, dbname: str, rows: int) -> Template:
     """Fill a new database; `admin` and `uri`: libpq URIs of another database and of this one."""
-    with psycopg.connect(admin, autocommit=True) as conn:
-        conn.execute(SQL("CREATE DATABASE {}").format(Identifier(dbname)))
+    create(admin, dbname)
     with psycopg.connect(uri, autocommit=True) as conn:
         conn.execute(SQL(MAKE).format(rows=Literal(rows)))
         for statement in FINISH:
@@ -88,6 +87,12 @@ def fresh(admin: str, template: Template, dbname: str) -> None:
         conn.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(dbname)))
         conn.execute(SQL(COPY).format(name=Identifier(dbname), template=Identifier(template.dbname)))
         conn.execute("CHECKPOINT")
+
+
+def create(admin: str, dbname: str) -> None:
+    """Make an empty database."""
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute(SQL("CREATE DATABASE {}").format(Identifier(dbname)))
 
 
 def drop(admin: str, dbname: str) -> None:
@@ -119,6 +124,12 @@ def size(uri: str) -> int:
     """Return the table's bytes."""
     with psycopg.connect(uri, autocommit=True) as conn:
         return int(_one(conn, SQL(SIZE))[0])
+
+
+def database_size(uri: str) -> int:
+    """Return a database's bytes."""
+    with psycopg.connect(uri, autocommit=True) as conn:
+        return int(_one(conn, SQL("SELECT pg_database_size(current_database())"))[0])
 
 
 def _one(conn: Conn, statement: Composed | SQL) -> Any:

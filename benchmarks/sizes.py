@@ -16,6 +16,8 @@ class Sizes:
     growing: tuple[int, ...]
     #: rows of a table that costs nothing, so that only the fixed part of a run is left
     rows_few: int
+    #: rows of a database that is backed up and restored to see what memory that takes: 5 GB with its index
+    rows_of_database: int
     documents: int
     documents_one_by_one: int
     objects: int
@@ -31,6 +33,7 @@ FULL = Sizes(
     rows_one_by_one=5_000,
     growing=(100_000, 1_000_000, 10_000_000),
     rows_few=1_000,
+    rows_of_database=17_500_000,
     documents=100_000,
     documents_one_by_one=3_000,
     objects=2_000,
@@ -43,6 +46,7 @@ SMALL = Sizes(
     rows_one_by_one=500,
     growing=(10_000, 50_000, 200_000),
     rows_few=1_000,
+    rows_of_database=300_000,
     documents=5_000,
     documents_one_by_one=300,
     objects=200,

@@ -1,4 +1,4 @@
-"""A backup by the programs that everybody has: pg_dump piped to zstd."""
+"""A backup by the programs that everybody has, and a restore: pg_dump piped to zstd, pg_restore of a file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,29 @@ def pg_dump_zstd(uri: str, password: str, pg_bin: str, target: str) -> dict[str,
     size = Path(target).stat().st_size
     Path(target).unlink()
     return {"bytes": size, "compressor": " ".join(compressor()[:1])}
+
+
+def archive(uri: str, password: str, pg_bin: str, target: str) -> None:
+    """Dump the database to an archive on disk, compressed as Lockstep's are here."""
+    _run(
+        pg_bin,
+        "pg_dump",
+        password,
+        "--format=custom",
+        "--compress=1",
+        f"--file={target}",
+        f"--dbname={uri}",
+    )
+
+
+def pg_restore_file(uri: str, password: str, pg_bin: str, source: str) -> dict[str, Any]:
+    """Restore an archive into an empty database; return the seconds that it took."""
+    began = time.monotonic()
+    _run(pg_bin, "pg_restore", password, "--no-owner", "--exit-on-error", f"--dbname={uri}", source)
+    return {"seconds": time.monotonic() - began}
+
+
+def _run(pg_bin: str, program: str, password: str, *options: str) -> None:
+    subprocess.run(
+        [str(Path(pg_bin) / program), *options], env={**os.environ, "PGPASSWORD": password}, check=True
+    )

@@ -11,6 +11,8 @@ def number(value: float, unit: str) -> str:
         return f"{value:.1f} %"
     if unit == "s":
         return f"{value:.1f} s"
+    if unit == "MB":
+        return f"{value:,.0f} MB"
     return f"{value:,.0f} ×" if abs(value) >= 20 else f"{value:.2f} ×"
 
 
