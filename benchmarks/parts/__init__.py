@@ -13,6 +13,7 @@ from benchmarks.parts import (
     growth,
     objects,
     profile,
+    rehearsal,
     rows,
     scheduling,
     verification,
@@ -30,6 +31,7 @@ LETTERS = {
     "h": "verification",
     "i": "backup",
     "j": "rewrite",
+    "k": "rehearsal",
     "l": "profile",
 }
 #: These share their references.
@@ -42,6 +44,7 @@ ALONE: dict[str, Callable[[Bench], Part]] = {
     "verification": verification.run,
     "bookkeeping": bookkeeping.run,
     "scheduling": scheduling.run,
+    "rehearsal": rehearsal.run,
     "growth": growth.run,
     "profile": profile.run,
 }

@@ -388,13 +388,25 @@ def test_a_sample_keeps_what_its_rows_refer_to(world: World, rehearser: Rehearse
 
 
 def test_a_rehearsal_waits_until_a_run_is_settled(world: World, rehearser: Rehearser, driver: Driver) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, WRONG.replace('"n100"', '"n100x"'))
+    world.run(SETUP)
+    write(world.migrations, "0001", None, ADD)
     driver.bomb = Bomb("batch committed", 2)
     driver.attempts = 1
     driver.go("0001", on_failure="leave")
 
-    with pytest.raises(Refused, match="half-way"):
+    assert world.status("0001") == "failed"
+    with pytest.raises(Refused, match="'0001' is failed: the live data is half-way"):
+        rehearser.open()
+
+
+def test_a_rehearsal_waits_for_the_run_that_is_open(
+    world: World, rehearser: Rehearser, driver: Driver
+) -> None:
+    world.run(SETUP)
+    write(world.migrations, "0001", None, ADD)
+    _, _, run = driver.open("0001")
+
+    with pytest.raises(Refused, match=f"run {run.id} .* is open"):
         rehearser.open()
 
 

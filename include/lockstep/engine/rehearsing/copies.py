@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lockstep.domain.progress import Fingerprint, Manifest
+from lockstep.domain.errors import Refused
+from lockstep.domain.progress import Fingerprint
 from lockstep.domain.rehearsal import FRESH
 from lockstep.engine.backup import fingerprints
 from lockstep.engine.copied import refuse_different
@@ -75,7 +76,7 @@ def load_copy(services: Services, backstage: Backstage, stage: Stage, plan: Plan
     took = time.monotonic() - began
     if plan.asked.source != FRESH:
         refuse_different(services, database, copy, manifest)
-    copy.check()
+    _refuse_elsewhere(copy.check(), name)
     loaded = _counts(stage, wanted)
     if plan.asked.sample >= 100:
         return Copied(wanted=wanted, bytes=manifest.size, seconds=took, loaded=loaded, kept=loaded)
@@ -98,9 +99,11 @@ def _counts(stage: Stage, wanted: Wanted) -> dict[str, int]:
     return {slug: one.count for slug, one in held.items()}
 
 
-def pristine(services: Services, name: str, wanted: Wanted, manifest: Manifest, read: Any) -> Any:
-    """Load a backup that the rehearsal took of its own copy into one more scratch space; return a store on it."""
-    live = services.stores(wanted.database)
-    again = live.open_scratch(name)
-    again.load(manifest.files, read)
-    return again
+def _refuse_elsewhere(facts: Mapping[str, str], name: str) -> None:
+    """Raise Refused where a server says that a copy is not in its scratch space, before any revision is run there."""
+    said = facts.get("database", name)
+    if said != name:
+        raise Refused(
+            f"the copy that should be in {name} is in {said}, by its server's own word. Nothing was tried.",
+            name=name,
+        )

@@ -13,7 +13,7 @@ from lockstep.domain.progress import Manifest
 from lockstep.domain.rehearsal import FRESH, Asked, Rehearsal, new_rehearsal_id
 from lockstep.domain.resources import Everything
 from lockstep.domain.revision import Revision
-from lockstep.domain.run import Caller, RevisionState
+from lockstep.domain.run import Caller, RevisionState, Run
 from lockstep.domain.status import UNSETTLED, Status
 from lockstep.engine.opening import refuse_edited
 from lockstep.engine.rehearsing.wanted import Wanted, covers, wanted_of
@@ -116,8 +116,9 @@ def _pending(
     services: Services, chain: Chain, target: str, asked: Asked
 ) -> tuple[list[Revision], list[Revision]]:
     """Return the revisions to try and those before them."""
-    states = services.ledger.revisions()
-    _refuse_unsettled(services, states)
+    with services.ledger.unit() as unit:
+        states, held = unit.revisions(), unit.open_run()
+    _refuse_unsettled(states, held)
     end = chain.index(target)
     if asked.source != FRESH:
         start = chain.revisions.index(_first_of(services, chain, asked.source))
@@ -134,7 +135,13 @@ def _pending(
     return list(chain.revisions[start:end]), list(chain.revisions[:start])
 
 
-def _refuse_unsettled(services: Services, states: Mapping[str, RevisionState]) -> None:
+def _refuse_unsettled(states: Mapping[str, RevisionState], held: Run | None) -> None:
+    if held is not None:
+        raise Refused(
+            f"run {held.id} ({held.direction} of {held.revision!r}) is open: the live data is half-way, and what is "
+            "tried on a copy of it says nothing. Let it end; then trigger the DAG rehearse again.",
+            run=held.id,
+        )
     unsettled = next((state for state in states.values() if state.status in UNSETTLED), None)
     if unsettled is not None:
         raise Refused(

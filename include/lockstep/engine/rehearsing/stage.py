@@ -95,7 +95,12 @@ def set_stage(
     copies: dict[Database, Store] = {}
     for database, name in names.items():
         # Not services.store(): its check() would make Lockstep's schema in the live database.
-        copies[database] = services.stores(database).open_scratch(name)
+        live = services.stores(database)
+        copies[database] = live.open_scratch(name)
+        if copies[database] is live:
+            raise Refused(
+                f"the scratch space {name} is {database.conn_id} itself. Nothing was loaded.", name=name
+            )
     ledger = backstage.make_ledger(ledger_name)
     log = Recorder(log=services.log)
     return Stage(
