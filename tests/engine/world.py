@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ class World:
 
     @property
     def s3(self) -> Any:
-        return boto3.client("s3", **self.s3_kwargs)
+        return _s3_client(os.getpid(), tuple(sorted(self.s3_kwargs.items())))
 
     def objects(self, prefix: str = "") -> dict[str, tuple[bytes, str, dict[str, str], dict[str, str]]]:
         """Return key → (body, content type, metadata, tags), Lockstep's own keys left out."""
@@ -117,6 +118,12 @@ class World:
             "mongo": independent.hash_mongo(self.mongo_uri, self.mongo_db),
             "s3": independent.hash_s3(self.s3_kwargs, self.bucket, ""),
         }
+
+
+@cache
+def _s3_client(pid: int, given: tuple[tuple[str, str], ...]) -> Any:
+    """Return the client of a process: to make one takes longer than a dozen requests."""
+    return boto3.client("s3", **dict(given))
 
 
 @pytest.fixture
