@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 #: operations that take a prefix of keys
 _LISTING = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions", "ListMultipartUploads"})
@@ -59,9 +58,8 @@ class Rooted:
         if isinstance(source, Mapping):
             ours = source.get("Bucket") == self._bucket
             return {**source, "Key": self._root + source["Key"]} if ours else dict(source)
-        # As text it is percent-encoded already.
         bucket, _, key = source.removeprefix("/").partition("/")
-        return f"{bucket}/{quote(self._root)}{key}" if bucket == self._bucket else source
+        return f"{bucket}/{self._root}{key}" if bucket == self._bucket else source
 
     def _coming_back(self, parsed: dict[str, Any], **more: Any) -> None:
         for name in _TOLD:
