@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -283,3 +284,28 @@ def test_only_applied_revisions_have_a_way_down(world: World, driver: Driver) ->
     write(world.migrations, "0001", None, COLUMN)
     driver.services(lambda place: None).ledger.check()
     assert refuse(driver, "0001") == []
+
+
+def test_the_example_goes_down_to_the_base_and_only_what_people_wrote_is_in_its_way(
+    world: World, driver: Driver
+) -> None:
+    example = replace(driver, migrations=Path(__file__).parents[2] / "migrations")
+    chain = [revision.id for revision in load_chain(example.migrations).revisions]
+    for revision in chain:
+        if revision == "0006":
+            world.run(
+                "INSERT INTO users SELECT 'u' || n, 'u' || n || '@x.example', 'Ann Lee', now(), NULL "
+                "FROM generate_series(1, 50) n"
+            )
+        assert example.go(revision).status is RunStatus.APPLIED
+    assert [one.revision for one in refuse(example, *chain)] == chain[::-1]
+    world.run("UPDATE users SET display_name = 'Annie' WHERE id = 'u1'")
+    with pytest.raises(
+        Refused, match=r"(?s)'0010', downgrade 4.*\(1 record.*'0006', downgrade 1.*\(1 record"
+    ):
+        refuse(example, *chain)
+
+    for revision in reversed(chain):
+        if revision not in ("0010", "0006"):
+            refuse(example, revision)
+        assert example.go(revision, "downgrade").status is RunStatus.DOWNGRADED
