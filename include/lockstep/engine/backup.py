@@ -84,7 +84,8 @@ def take_backup(services: Services, revision: Revision, run: Run, database: Data
     """
     refuse_changed(run, revision)
     services.ledger.heartbeat(run.id, run.epoch, services.settings.lease_seconds)
-    if run.backed_up:
+    # As the ledger has it now: proven backups are never written over, whatever the caller last knew.
+    if services.ledger.run(run.id).backed_up:
         return {"skipped": "the backups of this run are proven already"}
     touched = touched_in(revision, database)
     with kept(services, run):

@@ -45,7 +45,8 @@ def prove_backups(services: Services, revision: Revision, run: Run) -> dict[str,
     """
     refuse_changed(run, revision)
     services.ledger.heartbeat(run.id, run.epoch, services.settings.lease_seconds)
-    if run.backed_up:
+    # As the ledger has it now: proven backups are never written over, whatever the caller last knew.
+    if services.ledger.run(run.id).backed_up:
         return {"skipped": "the backups of this run are proven already"}
     taken = {manifest.conn_id: manifest for manifest in services.ledger.backups(run.id)}
     for database in revision.databases:
