@@ -194,7 +194,7 @@ def test_writing_again_replaces(vault: S3Vault) -> None:
 
 def test_an_object_that_is_not_there_is_named(vault: S3Vault) -> None:
     assert not vault.exists("gone")
-    for read in (vault.get, vault.digest):
+    for read in (vault.get, vault.digest, lambda path: list(vault.read(path))):
         with pytest.raises(DataError, match=r"no object s3://test-.*/gone"):
             read("gone")
 
@@ -238,6 +238,9 @@ EVERY_CALL: dict[str, Callable[[S3Vault], object]] = {
     "get": lambda vault: vault.get("a"),
     "digest": lambda vault: vault.digest("a"),
     "exists": lambda vault: vault.exists("a"),
+    "read": lambda vault: list(vault.read("a")),
+    "paths": lambda vault: list(vault.paths("f")),
+    "remove": lambda vault: vault.remove(["a", "b"]),
 }
 
 
