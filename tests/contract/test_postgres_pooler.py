@@ -13,10 +13,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from postgres_copies import copied
 from postgres_tables import ALL, DB, Room, emptied_room, fresh_database
 
 from addresses import Addresses
 from lockstep.domain.errors import DataError, LockTimeout, StaleEpoch
+from lockstep.domain.exchange import Adopted
 from lockstep.domain.pacing import Limits
 from lockstep.domain.progress import Progress
 from lockstep.domain.resources import Table
@@ -180,6 +182,25 @@ def test_no_setting_of_ours_stays_in_a_session_of_the_pooler(room: Room) -> None
             usual = direct.execute("SELECT current_setting(%s)", [name]).fetchone()
             found = {conn.execute("SELECT current_setting(%s)", [name]).fetchone() for _ in range(100)}
             assert found == {usual}, name
+
+
+@pytest.mark.usefixtures("shuffled")
+def test_a_table_is_restored_past_the_pooler_and_nothing_of_it_stays_there(room: Room) -> None:
+    before = room.store.fingerprint(THINGS)
+    with copied(room) as copy:
+        room.sql("UPDATE things SET name = 'x' WHERE id < 4")
+        assert room.store.adopt(copy, [THINGS]) == Adopted(written=3)
+        room.sql("ALTER TABLE things ADD extra int DEFAULT 1")
+        assert room.store.adopt(copy, [THINGS]) == Adopted(written=9, reshaped=("things",))
+    assert room.store.fingerprint(THINGS) == before
+    assert room.store.parked() == []
+    conn = room.store._connector.open()
+    conn.autocommit = True
+    settings = ("search_path", "default_table_access_method", "check_function_bodies", "statement_timeout")
+    with conn, psycopg.connect(room.conninfo) as direct:
+        for name in settings:
+            usual = direct.execute("SELECT current_setting(%s)", [name]).fetchone()
+            assert {conn.execute("SELECT current_setting(%s)", [name]).fetchone() for _ in range(100)} == {usual}
 
 
 @pytest.mark.usefixtures("shuffled")
