@@ -143,6 +143,29 @@ def test_the_services_own_endpoint_wins_and_a_declared_bucket_too() -> None:
     assert bucket_access(given).client == {"endpoint_url": "http://s3"}
 
 
+def test_a_bucket_s_connection_says_how_what_is_written_there_is_kept() -> None:
+    from lockstep.orchestration.connections import bucket_access
+
+    kept = {
+        "bucket_name": "vault",
+        "server_side_encryption": "aws:kms",
+        "sse_kms_key_id": "key-1",
+        "storage_class": "STANDARD_IA",
+        "tags": {"kept by": "lockstep", "team": "a&b"},
+    }
+    assert bucket_access(connection("aws", extra={"service_config": {"s3": kept}})).put == {
+        "ServerSideEncryption": "aws:kms",
+        "SSEKMSKeyId": "key-1",
+        "StorageClass": "STANDARD_IA",
+        "Tagging": "kept+by=lockstep&team=a%26b",
+    }
+    assert bucket_access(connection("aws", extra={}), "vault").put == {}
+    for wrong in ("a=b", {str(n): "x" for n in range(11)}):
+        extra = {"service_config": {"s3": {**kept, "tags": wrong}}}
+        with pytest.raises(Refused, match="at most 10 names"):
+            bucket_access(connection("aws", extra=extra))
+
+
 @pytest.mark.parametrize(
     ("extra", "told"), [({}, "names no bucket"), ({"role_arn": "arn:x"}, "asks for role_arn")]
 )

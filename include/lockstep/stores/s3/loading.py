@@ -74,7 +74,7 @@ def _put(
     if len(key.encode()) > longest_key(connection):
         raise Unsupported(
             f"object {key[:80]!r}… has a key of {len(key.encode())} bytes, and within {connection.root} S3 takes "
-            f"{longest_key(connection)}. Prove this backup by checksum, and restore it into its own place.",
+            f"{longest_key(connection)}. Prove this backup by checksum, and restore it as docs/restore-by-hand.md says.",
             key=key,
         )
     with connection.translate(f"restoring object {key!r} from {path}"):
