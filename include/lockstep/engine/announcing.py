@@ -101,8 +101,8 @@ def _pause(insistence: Insistence, tries: int, problem: Unavailable) -> float:
     """Return the seconds until the next try: what the other side asks for, or twice as long each time."""
     asked = problem.fields.get("retry_after")
     if asked is not None:
-        return float(str(asked))
-    pause = min(insistence.most_pause, insistence.first_pause * 2 ** (tries - 1))
+        return float(asked)
+    pause = min(insistence.most_pause, insistence.first_pause * 2.0 ** (tries - 1))
     return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 
