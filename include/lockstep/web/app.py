@@ -85,7 +85,7 @@ def _entry_page(found: dict[str, Any], url: str, buttons: str) -> str:
     run = dict(found["run"])
     caller = run.pop("caller")
     run.pop("pause")
-    revision = run["revision"]
+    revision, pages = run["revision"], url.rpartition("/runs/")[0]
     shown = {
         name: run.pop(name) for name in ("revision", "direction", "status", "error", "started_at", "ended_at")
     }
@@ -99,7 +99,7 @@ def _entry_page(found: dict[str, Any], url: str, buttons: str) -> str:
         table("History", [_told(entry) for entry in found["history"]]),
         facts("The rest", {**run, "backups": found["backups"]}),
         link("Backup manifests", f"{url}/backup"),
-        link("What a downgrade would do now", f"{url.rpartition('/runs/')[0]}/readiness/{quote(revision, safe='')}"),
+        link("What a downgrade would do now", f"{pages}/readiness/{quote(revision, safe='')}"),
     )
 
 
