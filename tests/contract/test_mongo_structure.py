@@ -116,6 +116,20 @@ def test_an_index_definition_can_be_journaled(store: MongoStore) -> None:
     assert list(again["index"]["key"].items()) == [("n", 1)]
 
 
+def test_a_view_has_no_indexes(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pymongo.collection import Collection as Driver
+
+    fill(store)
+    assert store.capabilities
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OperationFailure("Namespace is a view, not a collection", 166)
+
+    monkeypatch.setattr(Driver, "list_indexes", refuse)
+    assert store.index_on(TEAMS, [("n", 1)]) is None
+    assert store.fingerprint(TEAMS).count == 5
+
+
 def test_a_unique_index_over_equal_values_names_collection_and_index(store: MongoStore) -> None:
     store.handle(TEAMS).insert_many([{"_id": 1, "n": 1}, {"_id": 2, "n": 1}])
     with pytest.raises(DataError, match="teams"):

@@ -30,6 +30,7 @@ TRANSIENT = frozenset(
 DUPLICATE = 11000
 NAMESPACE_EXISTS = 48
 NAMESPACE_NOT_FOUND = 26
+NOT_ON_VIEW = 166
 
 
 def address_of(uri: str) -> str:

@@ -11,7 +11,7 @@ from lockstep.domain.errors import DataError
 from lockstep.domain.resources import Collection
 from lockstep.stores.mongo.codec import plain
 from lockstep.stores.mongo.connection import Connection
-from lockstep.stores.mongo.errors import DUPLICATE, NAMESPACE_EXISTS
+from lockstep.stores.mongo.errors import DUPLICATE, NAMESPACE_EXISTS, NOT_ON_VIEW
 from lockstep.stores.mongo.reading import exists
 
 Keys = Sequence[tuple[str, Any]]
@@ -55,11 +55,16 @@ def drop(connection: Connection, collection: Collection) -> None:
 
 
 def indexes_of(connection: Connection, name: str) -> list[dict[str, Any]]:
-    """Return index definitions; none for a collection that is not there."""
+    """Return index definitions; none for a view, and for a collection that is not there."""
     # Some servers make a collection by listing its indexes.
     if not exists(connection, name):
         return []
-    return [plain(index) for index in connection.collection(name).list_indexes()]
+    try:
+        return [plain(index) for index in connection.collection(name).list_indexes()]
+    except OperationFailure as problem:
+        if problem.code != NOT_ON_VIEW:
+            raise
+        return []
 
 
 def options_of(connection: Connection, name: str) -> dict[str, Any]:
