@@ -194,6 +194,9 @@ def test_every_route_asks_who_it_is() -> None:
         "/drift",
         "/readiness",
         "/readiness/{revision}",
+        "/rehearsals",
+        "/rehearsals/{rehearsal_id}",
+        "/dag-runs/{dag_id}/{dag_run_id}/rehearsal",
     }
 
 

@@ -12,8 +12,8 @@ from lockstep.web.asking import Asker, answered, readable
 from lockstep.web.housekeeping import add_housekeeping
 from lockstep.web.page import duration, facts, link, page, table
 from lockstep.web.read import Reader
-from lockstep.web.rehearsals import add_rehearsals
 from lockstep.web.readiness import add_readiness
+from lockstep.web.rehearsals import add_rehearsals
 from lockstep.web.steer import add_steering
 from lockstep.web.switch import SCRIPT_HASH, switch
 
