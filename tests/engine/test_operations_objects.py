@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from driver import Bomb, Driver
+from driver import Bomb, Driver, PlainLog
 from revisions import write
 from ways import up_down_up
-from world import World
+from world import World, factory_of
 
 from lockstep.domain.status import RunStatus
 
-COUNT = 45
+#: two shards of two batches each
+COUNT = 16
+
+
+@pytest.fixture
+def driver(world: World) -> Driver:
+    """Drive with batches of five: each object costs several requests, and more of them prove nothing more."""
+    log = PlainLog()
+    services = factory_of(world, log, objects_per_shard=7, batch_objects=5)
+    return Driver(services=services, migrations=world.migrations, log=log)
 
 
 def fill(world: World) -> None:
@@ -108,7 +117,10 @@ def test_a_crash_at_any_place_leaves_every_object_changed_once(
     fill(world)
     write(world.migrations, "0001", None, HEAD + CASES[name])
     driver.bomb = Bomb(place, 2)
-    assert driver.go("0001").status is RunStatus.APPLIED, driver.log.text
+    run = driver.go("0001")
+    assert run.status is RunStatus.APPLIED, driver.log.text
+    shards = driver.services(lambda place: None).ledger.shards(run.id, "upgrade")
+    assert [shard.progress.batches for shard in shards] == [2, 2]
     if name == "transform_objects":
         bodies = sorted(int(body) for body, *_ in world.objects("uploads/").values())
         assert bodies == list(range(1001, 1001 + COUNT))
