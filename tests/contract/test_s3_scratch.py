@@ -23,7 +23,7 @@ from lockstep.domain.errors import (
 from lockstep.domain.exchange import Adopted
 from lockstep.domain.resources import Bucket, Everything, Prefix
 from lockstep.domain.scratch import SCRATCH
-from lockstep.stores.s3 import S3Store, adopting, copying, loading
+from lockstep.stores.s3 import S3Store, adopting, copying, deleting, loading
 
 DATABASE = Bucket("campus_objects")
 UPLOADS = Prefix(DATABASE, "uploads/")
@@ -122,10 +122,13 @@ def test_a_scratch_space_is_there_once_it_is_opened_and_gone_once_it_is_dropped(
     assert store.get("uploads/a").body == b"live"
 
 
-def test_a_scratch_space_is_dropped_with_more_objects_than_one_request_names(store: S3Store) -> None:
+def test_a_scratch_space_is_dropped_with_more_objects_than_one_request_names(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deleting, "AT_ONCE", 10)
     scratch = store.open_scratch(NAME)
     client, bucket = scratch.handle()
-    for number in range(1001):
+    for number in range(35):
         client.put_object(Bucket=bucket, Key=f"k{number}")
     client.create_multipart_upload(Bucket=bucket, Key="unfinished")
     store.drop_scratch(NAME)
@@ -326,18 +329,18 @@ def test_each_difference_alone_is_seen_and_mended(store: S3Store) -> None:
 def test_an_interrupted_one_is_done_again_and_writes_only_what_is_missing(
     store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(200):
+    for number in range(80):
         put(store, f"uploads/{number:03}", str(number).encode())
     before = witness(store)
     scratch = loaded(store, keep(store.backup([UPLOADS])))
-    for number in range(0, 200, 2):
+    for number in range(0, 80, 2):
         put(store, f"uploads/{number:03}", b"other")
-    for number in range(30):
+    for number in range(8):
         put(store, f"uploads/new{number:03}", b"new")
     real, written = adopting.copy, []
 
     def copy(connection: Any, source: str, target: str, *more: Any, **how: Any) -> str:
-        if len(written) >= 40:
+        if len(written) >= 15:
             raise Unavailable("the server is away")
         written.append(target)
         return real(connection, source, target, *more, **how)
@@ -347,7 +350,7 @@ def test_an_interrupted_one_is_done_again_and_writes_only_what_is_missing(
         with pytest.raises(Unavailable):
             store.adopt(scratch, [UPLOADS])
     done = store.adopt(scratch, [UPLOADS])
-    assert done == Adopted(written=100 - len(written), removed=30)
+    assert done == Adopted(written=40 - len(written), removed=8)
     assert witness(store) == before
 
 
