@@ -214,6 +214,9 @@ def _body(
         "| Choose | What happens |",
         "|---|---|",
         *(f"| `{choice}` | {_meaning(services, run, choice, failure)} |" for choice in choices),
+        "",
+        # Airflow takes the text of a task's first question for all that follow.
+        "Asked more than once, Airflow goes on showing the first text: the log of this task has the latest.",
     ]
     return "\n".join(lines)
 
