@@ -35,6 +35,13 @@ class LockstepPlugin(AirflowPlugin):
             "category": "browse",
             "url_route": "lockstep-readiness",
         },
+        {
+            "name": "Backups",
+            "href": f"{PREFIX.lstrip('/')}/backups",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "lockstep-backups",
+        },
     ]
 
     @cached_property

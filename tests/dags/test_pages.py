@@ -190,6 +190,7 @@ def test_every_route_asks_who_it_is() -> None:
         "/dag-runs/{dag_id}/{dag_run_id}/backup",
         "/runs/{run_id}/pause",
         "/runs/{run_id}/resume",
+        "/backups",
         "/parked",
         "/drift",
         "/readiness",

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 
 from lockstep.domain.run import Run
 from lockstep.web.asking import Asker, answered, readable
+from lockstep.web.backups import add_backups
 from lockstep.web.housekeeping import add_housekeeping
 from lockstep.web.page import duration, facts, link, page, table
 from lockstep.web.read import Reader
@@ -67,9 +68,10 @@ def create_app(reader: Reader, asker: Callable[..., Asker]) -> FastAPI:
         return RedirectResponse(_run_url(request, run.id) + end, headers=_HEADERS)
 
     add_steering(app, reader, who, _HEADERS)
+    add_backups(app, reader, who, _HEADERS)
     add_housekeeping(app, reader, who, _HEADERS)
-    add_rehearsals(app, reader, who, _HEADERS)
     add_readiness(app, reader, who, _HEADERS)
+    add_rehearsals(app, reader, who, _HEADERS)
     return app
 
 
