@@ -221,6 +221,24 @@ def test_the_outcome_is_green_only_for_a_green_verdict() -> None:
         outcome.work(Desk(task=None, services=services(Ledger(None)), told={"open": "the chain is at head"}))
 
 
+def test_no_field_of_a_log_line_has_a_name_that_ends_airflows_supervisor() -> None:
+    import inspect
+
+    from airflow.sdk.execution_time import supervisor
+    from structlog.testing import capture_logs
+
+    from lockstep.orchestration.logs import TaskLog
+
+    taken = {*inspect.signature(supervisor._log_to_target).parameters} - {"event_kwargs", "kwargs", "event"}
+    with capture_logs() as lines:
+        TaskLog().error("done", **dict.fromkeys(("target", "level", "msg"), "head"))
+
+    assert "target" in taken
+    assert lines == [
+        {"event": "done", "log_level": "error", "target_": "head", "level_": "head", "msg_": "head"}
+    ]
+
+
 def test_the_end_of_what_never_began_is_skipped() -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import structlog
 
+#: names that Airflow's supervisor passes on as arguments of its own: a field of that name ends it, and the task
+_TAKEN = frozenset({"target", "level", "msg", "event", "timestamp"})
+
 
 class TaskLog:
     """Write events with fields into the task's log, and fold groups of them.
@@ -20,13 +23,13 @@ class TaskLog:
         self._logger = structlog.get_logger(name)
 
     def info(self, event: str, **fields: Any) -> None:
-        self._logger.info(event, **fields)
+        self._logger.info(event, **_passable(fields))
 
     def warning(self, event: str, **fields: Any) -> None:
-        self._logger.warning(event, **fields)
+        self._logger.warning(event, **_passable(fields))
 
     def error(self, event: str, **fields: Any) -> None:
-        self._logger.error(event, **fields)
+        self._logger.error(event, **_passable(fields))
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
@@ -36,3 +39,7 @@ class TaskLog:
             yield
         finally:
             self._logger.info("::endgroup::")
+
+
+def _passable(fields: dict[str, Any]) -> dict[str, Any]:
+    return {f"{name}_" if name in _TAKEN else name: value for name, value in fields.items()}
