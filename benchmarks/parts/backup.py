@@ -71,7 +71,7 @@ def run(bench: Bench) -> Part:
                 values=speed_ratios(measured, restore(many), FILE),
                 unit="×",
                 better="higher",
-                bar=0.9,
+                bar=0.8,
             ),
             _flat(measured, who(large), who(many), "the backup"),
             _flat(measured, restore(large), restore(many), "the restore"),
