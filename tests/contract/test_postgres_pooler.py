@@ -200,7 +200,9 @@ def test_a_table_is_restored_past_the_pooler_and_nothing_of_it_stays_there(room:
     with conn, psycopg.connect(room.conninfo) as direct:
         for name in settings:
             usual = direct.execute("SELECT current_setting(%s)", [name]).fetchone()
-            assert {conn.execute("SELECT current_setting(%s)", [name]).fetchone() for _ in range(100)} == {usual}
+            assert {conn.execute("SELECT current_setting(%s)", [name]).fetchone() for _ in range(100)} == {
+                usual
+            }
 
 
 @pytest.mark.usefixtures("shuffled")
