@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
 from lockstep.domain.backups import StoredBackup
 from lockstep.domain.chain import Chain
 from lockstep.domain.errors import Refused
