@@ -151,6 +151,18 @@ def test_a_role_that_may_make_no_scratch_space_proves_by_checksum_and_says_so_lo
     assert "CREATEDB" in services.ledger.run(run.id).facts["backup"]["not_restored"]["campus_auth"]
 
 
+def test_a_key_too_long_for_a_scratch_space_is_proven_by_checksum(world: World, log: PlainLog) -> None:
+    ready(world)
+    world.put("uploads/" + "x" * 1000, b"1")
+    services, revision, run = backed_up(made(world, log))
+    prove_backups(services, revision, run)
+    assert proofs(services, run)["campus_objects"] is Proof.CHECKSUM
+    assert (
+        "has a key of 1008 bytes"
+        in services.ledger.run(run.id).facts["backup"]["not_restored"]["campus_objects"]
+    )
+
+
 def test_where_a_restore_is_asked_for_and_cannot_be_the_run_stops(world: World, log: PlainLog) -> None:
     before = ready(world)
     driver = made(without_createdb(world), log, proof="restore")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lockstep.domain.backups import Proof
-from lockstep.domain.errors import BackupNotProven, DataError, Refused
+from lockstep.domain.errors import BackupNotProven, DataError, LockstepError, Refused, Unsupported
 from lockstep.domain.progress import Manifest
 from lockstep.domain.resources import Database
 from lockstep.domain.revision import Revision
@@ -89,6 +89,8 @@ def prove(services: Services, database: Database, manifest: Manifest) -> Proven:
             return _less(services, manifest, refusal)
         try:
             fill(services, database, scratch, manifest)
+        except Unsupported as lack:
+            return _less(services, manifest, lack)
         except (DataError, Refused) as problem:
             raise BackupNotProven(
                 f"the backup {services.vault.uri(manifest.path)} cannot be restored: {problem} Nothing was changed; "
@@ -129,8 +131,8 @@ def _or_missing(services: Services, path: str, read: Callable[[str], T]) -> T:
         ) from problem
 
 
-def _less(services: Services, manifest: Manifest, refusal: Refused) -> Proven:
-    """Take the checksums for proof where no scratch space is to be had, unless a restore was asked for."""
+def _less(services: Services, manifest: Manifest, refusal: LockstepError) -> Proven:
+    """Take the checksums for proof where no scratch space can hold it, unless a restore was asked for."""
     if services.settings.proof == Proof.RESTORE.value:
         raise BackupNotProven(
             f"the backup of {manifest.conn_id} is to be proven by restoring it, and that cannot be: {refusal} "
