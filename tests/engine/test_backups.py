@@ -25,7 +25,7 @@ from lockstep.engine.undo import way_down
 
 
 def made(world: World, log: PlainLog, **settings: Any) -> Driver:
-    services = factory_of(world, log, **{**SMALL, **settings})
+    services = factory_of(world, log, **{**SMALL, "proof": "auto", **settings})
     return Driver(services=services, migrations=world.migrations, log=log, shards=1)
 
 

@@ -41,6 +41,10 @@ SELECT client, 'migration.' || what, now() FROM unnest(ARRAY['audit', 'ops']) cl
 """
 
 
+#: settings of runs that are not about backups: small batches, and a proof that makes no database
+QUICK: dict[str, Any] = {"batch_rows": 100, "batch_documents": 100, "batch_objects": 20, "proof": "checksum"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """What a test's revisions move, reached by plain drivers and not through Lockstep."""
@@ -189,7 +193,7 @@ def factory_of(world: World, log: PlainLog, **settings: Any) -> Callable[[Callab
             stores=stores,
             log=log,
             sinks=(sink,),
-            settings=Settings(**{"batch_rows": 100, "batch_documents": 100, "batch_objects": 20, **settings}),
+            settings=Settings(**{**QUICK, **settings}),
             reached=reached,
         )
 
