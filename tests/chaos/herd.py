@@ -82,6 +82,15 @@ class Worker:
             time.sleep(0.02)
         raise AssertionError(f"the worker did not stop itself: {self.events[-3:]}\n{self.complaint()}")
 
+    def wait_until_told(self, place: str, times: int) -> None:
+        """Return once what it said of a place has arrived: it comes through a pipe, later than its state."""
+        until = time.monotonic() + PATIENCE
+        while self.reached(place) < times:
+            assert time.monotonic() < until, (
+                f"it did not come to {place!r} {times} time(s): {self.events[-3:]}"
+            )
+            time.sleep(0.02)
+
     def wake(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 

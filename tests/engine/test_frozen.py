@@ -63,7 +63,7 @@ def frozen(
     """Start a worker and return once it has stopped itself."""
     worker = herd.start(run, phase, freeze=(at, times), clock=clock, **SMALL)
     worker.wait_until_frozen()
-    assert worker.reached(at) >= times
+    worker.wait_until_told(at, times)
     return worker
 
 

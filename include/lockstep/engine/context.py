@@ -17,7 +17,7 @@ from lockstep.engine.services import Log, Services, Settings
 from lockstep.engine.telling import Teller
 
 #: seconds for which an answer to "is the shard still ours" holds
-MOMENT = 0.5
+MOMENT = 0.1
 
 
 @dataclass(kw_only=True)
@@ -74,14 +74,14 @@ class StepContext:
         """Renew the run's lease, about once a second; StaleEpoch if it was taken over, Held if it is paused."""
         self.pacer.stand()
 
-    def still_ours(self) -> None:
+    def still_ours(self, *, asked_before: bool = True) -> None:
         """Raise StaleEpoch where another worker has the shard; asked before a write that no transaction guards.
 
         Asked again only after a moment, so that it costs nothing in a loop; the time that a process is frozen
-        counts, so whoever wakes up asks first.
+        counts, so whoever wakes up asks first. `asked_before`: whether an answer of a moment ago counts.
         """
         now = self.clock()
-        if now - self._asked < MOMENT:
+        if asked_before and now - self._asked < MOMENT:
             return
         self.services.ledger.refuse_stale(self.fence)
         # The time before the question: a process that was frozen over the answer asks once more.

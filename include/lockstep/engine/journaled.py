@@ -155,7 +155,8 @@ def _replay(context: StepContext, work: Journaled, progress: Progress) -> Progre
 
 def _write(context: StepContext, work: Journaled, entry: BatchEntry, changes: Sequence[Change]) -> Progress:
     # A record that an undo has brought back is its before-image again: the condition on it would let us in.
-    context.still_ours()
+    # Always asked anew: what was journaled a moment ago may have been fenced off since.
+    context.still_ours(asked_before=False)
     known = work.write(context, changes)
     context.services.reached("batch written")
     if known is not changes:
