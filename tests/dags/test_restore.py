@@ -212,12 +212,11 @@ def test_a_restore_that_goes_well_is_green(home_project: Path, restoring: Restor
     assert restoring.wanted["only"] == ("users", "campus_api")
     assert restoring.wanted["into"] == {"campus_api": "copy"}
     assert restoring.wanted["reconcile"] is False
-    assert [place for place in restoring.asked if place[0] in ("back_up", "put_back")] == [
-        ("back_up", 0),
-        ("back_up", 1),
-        ("put_back", 0),
-        ("put_back", 1),
-    ]
+    # Databases in any order, and nothing is put back before all of it is backed up.
+    asked = [place for place in restoring.asked if place[0] in ("back_up", "put_back")]
+    assert set(asked[:2]) == {("back_up", 0), ("back_up", 1)}
+    assert set(asked[2:]) == {("put_back", 0), ("put_back", 1)}
+    assert len(asked) == 4
 
 
 def test_where_nothing_is_overwritten_nobody_is_asked(home_project: Path, restoring: Restoring) -> None:
