@@ -33,7 +33,7 @@ BY_STORE = ["rows by SQL", "rows by a function", "documents by a function", "obj
 @pytest.fixture(autouse=True)
 def _asks_each_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Ask before every batch, and not once a second: what is tested is not how long a second is."""
-    monkeypatch.setattr(pacing, "EVERY", 0.01)
+    monkeypatch.setattr(pacing, "EVERY", 0.0)
     monkeypatch.setenv("LOCKSTEP_CALLS", str(tmp_path / "calls"))
 
 
