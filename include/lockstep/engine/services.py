@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
+from lockstep.domain.environment import DEFAULT, Environment
 from lockstep.domain.pacing import Limits, Signal
 from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
 from lockstep.engine.ports import Announcer, DocumentStore, Ledger, ObjectStore, Sink, TableStore, Vault
@@ -90,6 +91,8 @@ class Services:
     #: told what a shard came to, from time to time: for whoever shows it live
     told: Callable[[Mapping[str, Any]], None] = lambda facts: None
     settings: Settings = field(default_factory=Settings)
+    #: whose connections ledger, vault and stores were opened with
+    environment: Environment = DEFAULT
     #: called with a place's name at each point where a crash would be hardest; tests kill there
     reached: Callable[[str], None] = lambda place: None
 
