@@ -47,17 +47,11 @@ class LockstepPlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """Build the pages when the API server asks: every task process loads plugins, and needs none."""
-        from lockstep.orchestration import access, wiring
+        from lockstep.orchestration import access
         from lockstep.orchestration.project import migrations_folder, prefer_include
-        from lockstep.orchestration.readiness import readiness_now
+        from lockstep.orchestration.readers import readers
         from lockstep.web.app import create_app
-        from lockstep.web.read import Reader
 
         prefer_include(__file__)
-        reader = Reader(
-            ledger=wiring.ledger,
-            uri=lambda path: wiring.vault().uri(path),
-            kept=lambda path: wiring.vault().get(path),
-            ready=lambda revisions: readiness_now(migrations_folder(__file__), revisions),
-        )
-        return [{"name": "Lockstep", "url_prefix": PREFIX, "app": create_app(reader, access.asker())}]
+        reader, others = readers(migrations_folder(__file__))
+        return [{"name": "Lockstep", "url_prefix": PREFIX, "app": create_app(reader, access.asker(), others)}]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.domain.chain import load_chain
+from lockstep.domain.environment import DEFAULT, Environment
 from lockstep.domain.errors import Held, LockstepError, Refused, StepsUnfinished
 from lockstep.domain.loading import load_revision
 from lockstep.domain.revision import Revision
@@ -43,6 +44,7 @@ class ScriptedLedger:
 @dataclass
 class Services:
     ledger: ScriptedLedger
+    environment: Environment = DEFAULT
 
 
 @dataclass

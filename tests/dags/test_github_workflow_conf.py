@@ -14,7 +14,7 @@ def test_its_conf_is_parameters_of_the_rehearsal() -> None:
     found = re.search(r"conf: \{([^}]*)\}", FILE.read_text(encoding="utf-8"))
     assert found is not None
     asked = dict(part.strip().split(": ") for part in found[1].split(","))
-    assert set(asked) == {"target", "commit", "environment"}
+    assert set(asked) == {"target", "commit", "deployment_environment"}
     assert set(asked) <= set(rehearse_params())
 
 
@@ -25,6 +25,6 @@ def test_what_it_sends_is_taken() -> None:
 
     params = ParamsDict(rehearse_params())
     params.update(
-        {"target": "head", "commit": "0123456789abcdef0123456789abcdef01234567", "environment": "rehearsal"}
+        {"target": "head", "commit": "0123456789abcdef0123456789abcdef01234567", "deployment_environment": "rehearsal"}
     )
-    assert params.validate()["environment"] == "rehearsal"
+    assert params.validate()["deployment_environment"] == "rehearsal"

@@ -12,6 +12,7 @@ import pytest
 from scripted_engine import ScriptedEngine
 from test_states import OP_2, SHARD, run
 
+from lockstep.domain.environment import DEFAULT
 from lockstep.domain.errors import Held, Refused, Unavailable
 from lockstep.domain.run import Pause
 
@@ -76,7 +77,8 @@ def given_back(held: Held, *, pause: Pause | None = None, since: str | None = No
     desk: Any = SimpleNamespace(
         task=SimpleNamespace(ledger_run="run-1"),
         services=SimpleNamespace(
-            ledger=SimpleNamespace(run=lambda run_id: SimpleNamespace(id=run_id, pause=pause))
+            ledger=SimpleNamespace(run=lambda run_id: SimpleNamespace(id=run_id, pause=pause)),
+            environment=DEFAULT,
         ),
         log=SimpleNamespace(info=lambda event, **fields: said.append(event)),
     )
@@ -117,7 +119,11 @@ def test_a_pause_is_waited_for_and_not_a_moment() -> None:
     assert said.endswith("the worker is free until it is resumed.")
     path, arguments = deferred.trigger.serialize()
     assert path == "lockstep.orchestration.holding.HoldEnded"
-    assert arguments == {"until": deferred.trigger.until, "paused_run": "run-1"}
+    assert arguments == {
+        "until": deferred.trigger.until,
+        "paused_run": "run-1",
+        "ledger": "lockstep_ledger",
+    }
 
 
 def fired(trigger: Any) -> Any:
@@ -150,9 +156,9 @@ def test_a_pause_ends_when_the_ledger_says_so_and_not_when_it_says_nothing(
         return found
 
     monkeypatch.setattr(holding, "POLL", 0.01)
-    monkeypatch.setattr(wiring, "ledger", lambda: SimpleNamespace(run=answer))
+    monkeypatch.setattr(wiring, "ledger_at", lambda conn_id: SimpleNamespace(run=answer))
 
-    fired(holding.HoldEnded(NOW.isoformat(), "run-1"))
+    fired(holding.HoldEnded(NOW.isoformat(), "run-1", "lockstep_ledger"))
 
     assert answers == []
 
@@ -167,6 +173,6 @@ def test_a_run_that_the_ledger_does_not_know_is_not_waited_for(monkeypatch: pyte
     def unknown(run_id: str) -> Any:
         raise Refused("there is no such run")
 
-    monkeypatch.setattr(wiring, "ledger", lambda: SimpleNamespace(run=unknown))
+    monkeypatch.setattr(wiring, "ledger_at", lambda conn_id: SimpleNamespace(run=unknown))
 
-    assert holding.still_paused("run-1") is False
+    assert holding.still_paused("run-1", "lockstep_ledger") is False

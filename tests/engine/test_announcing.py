@@ -65,7 +65,7 @@ def rehearsal(services: Services, **params: Any) -> Rehearsal:
         caller=Caller(dag_id="rehearse", dag_run_id="pr-7", by="olga"),
         started_at=datetime(2026, 11, 22, 10, 0, tzinfo=timezone.utc),
         revisions={"0012": "c" * 64},
-        params={"commit": SHA, "environment": "rehearsal", **params},
+        params={"commit": SHA, "deployment_environment": "rehearsal", **params},
     )
     services.ledger.add_rehearsal(made)
     return services.ledger.rehearsal("r-1")
@@ -132,7 +132,7 @@ def test_a_deployment_that_is_named_is_used_and_none_is_made(
 ) -> None:
     services = services_of(world, log, *github(listener.url))
     announce(
-        services, rehearsal(services, deployment=77, environment=""), "failure", url=PAGE, text="0012 is red"
+        services, rehearsal(services, deployment=77, deployment_environment=""), "failure", url=PAGE, text="0012 is red"
     )
 
     path, body = listener.posts[1]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lockstep.cli.commands import Commands
 from lockstep.domain.chain import load_chain
+from lockstep.domain.declared_environments import declared_environments
 from lockstep.domain.pools import SLOTS, SWITCH, pools
 from lockstep.domain.resources import Bucket, Mongo, Postgres
 
@@ -34,10 +35,13 @@ def _pools(given: argparse.Namespace, folder: Path) -> int:
     """Print a pool for each database that a revision uses or that resources.py declares.
 
     One that is declared may be in the next revision, whose tasks would wait for ever for a pool that is missing.
+    Where the project has several environments each has its own, beside the one that a DAG's file names.
     """
     chain = load_chain(folder)
     used = {database.conn_id for revision in chain.revisions for database in revision.databases}
-    print(json.dumps(pools(used | _declared(), given.slots), indent=2))
+    logical = used | _declared()
+    mapped = {one.conn_id(conn_id) for one in declared_environments() for conn_id in logical}
+    print(json.dumps(pools(logical | mapped, given.slots), indent=2))
     for fault in chain.faults:
         print(f"lockstep: its databases may lack a pool: {fault}", file=sys.stderr)
     return 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from lockstep.domain.environment import Environment
 from lockstep.domain.errors import Refused
 from lockstep.orchestration.connections import fetch, lookup, mask
 from lockstep.orchestration.links import PREFIX, base_url
+from lockstep.orchestration.wiring import conn_id_in
 
 if TYPE_CHECKING:
     from lockstep.engine.ports import Announcer
@@ -40,14 +41,14 @@ _OPTIONS = frozenset(
 )
 
 
-def announcers(log: Log) -> tuple[Announcer, ...]:
+def announcers(log: Log, environment: Environment | None = None) -> tuple[Announcer, ...]:
     """Return who is told of rehearsals: those that there is a connection for. What is wrong with one is said."""
     found: list[Announcer] = []
     for named, purpose, made in (
         (GITHUB, "GitHub, which shows how rehearsals end", _github),
         (WEBHOOK, "the webhook that is told of rehearsals", _webhook),
     ):
-        conn_id = os.environ.get(named[0], "").strip() or named[1]
+        conn_id = conn_id_in(environment, named)
         if lookup(conn_id) is None:
             log.info(f"there is no Airflow connection {conn_id!r}, {purpose}: nothing is sent there")
             continue

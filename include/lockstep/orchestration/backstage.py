@@ -6,12 +6,16 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.domain.environment import Environment
+from lockstep.domain.errors import Refused
 from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
-from lockstep.orchestration.connections import bucket_access, fetch, mongo_access, postgres_conninfo
-from lockstep.orchestration.wiring import LEDGER, VAULT, conn_id_of
+from lockstep.orchestration.connections import bucket_access, fetch, lookup, mongo_access, postgres_conninfo
+from lockstep.orchestration.environments import environments
+from lockstep.orchestration.wiring import LEDGER, VAULT, conn_id_in, conn_id_of
 
 if TYPE_CHECKING:
     from lockstep.engine.ports import Ledger
@@ -22,38 +26,50 @@ if TYPE_CHECKING:
     from lockstep.orchestration.shards_apart import Place
 
 
-def backstage_for(databases: Sequence[Database]) -> Backstage:
-    """Return what a rehearsal of revisions over these databases needs."""
+def backstage_for(databases: Sequence[Database], environment: Environment) -> Backstage:
+    """Return what a rehearsal of revisions over these databases of an environment needs."""
     from lockstep.engine.rehearsing.stage import Backstage
     from lockstep.stores.ledger import scratch
 
-    conn_id = conn_id_of(LEDGER)
+    conn_id = conn_id_in(environment, LEDGER)
     conninfo = _ledger_conninfo(conn_id)
     return Backstage(
-        live=live_names(databases),
+        live=live_names(databases, environment),
         make_ledger=lambda name: _ledger_at(scratch.make_scratch(conninfo, name, conn_id=conn_id), conn_id),
         drop_ledger=lambda name: scratch.drop_scratch(conninfo, name, conn_id=conn_id),
         ledger_scratches=lambda: scratch.scratches(conninfo, conn_id=conn_id),
         gauge=gauge_of,
-        crew=_crew,
+        crew=partial(_crew, environment),
         slots=slots(),
     )
 
 
-def live_names(databases: Sequence[Database]) -> frozenset[str]:
-    """Return the names of the databases and buckets that connections lead to, the ledger's among them."""
-    names = {str(fetch(conn_id_of(LEDGER), "postgres", "the ledger").schema)}
-    for database in databases:
-        if isinstance(database, Postgres):
-            names.add(
-                str(fetch(database.conn_id, "postgres", "a PostgreSQL database of resources.py").schema)
-            )
-        elif isinstance(database, Mongo):
-            names.add(mongo_access(fetch(database.conn_id, "mongo", "a MongoDB database of resources.py"))[1])
-        elif isinstance(database, Bucket):
-            found = fetch(database.conn_id, "aws", "a bucket of resources.py")
-            names.add(bucket_access(found, database.bucket).bucket)
+def live_names(databases: Sequence[Database], environment: Environment) -> frozenset[str]:
+    """Return the names of the databases and buckets that connections lead to, the ledgers' among them.
+
+    Those of every environment: what is live in one must not be taken for a copy in another. Raises Refused where
+    the environment's own connections lack; one of another environment may not be there yet.
+    """
+    names: set[str] = set()
+    for one in environments():
+        for database in (Postgres(conn_id_of(LEDGER)), *databases):
+            try:
+                if one == environment or lookup(one.conn_id(database.conn_id)) is not None:
+                    names.add(_name_of(database, one.conn_id(database.conn_id)))
+            except Refused:
+                if one == environment:
+                    raise
     return frozenset(names)
+
+
+def _name_of(database: Database, conn_id: str) -> str:
+    """Return the name that a database has on its server."""
+    if isinstance(database, Mongo):
+        return mongo_access(fetch(conn_id, "mongo", "a MongoDB database of resources.py"))[1]
+    if isinstance(database, Bucket):
+        found = fetch(conn_id, "aws", "a bucket of resources.py")
+        return bucket_access(found, database.bucket).bucket
+    return str(fetch(conn_id, "postgres", "a PostgreSQL database of resources.py, or the ledger").schema)
 
 
 def gauge_of(database: Database, store: Store) -> Gauge:
@@ -81,12 +97,12 @@ def _ledger_at(conninfo: str, conn_id: str) -> Ledger:
     return PostgresLedger(conninfo, conn_id=conn_id)
 
 
-def _crew(stage: Stage, folder: Path) -> AbstractContextManager[Crew]:
+def _crew(environment: Environment, stage: Stage, folder: Path) -> AbstractContextManager[Crew]:
     from lockstep.orchestration.crew import Processes
 
-    conn_id = conn_id_of(LEDGER)
+    conn_id = conn_id_in(environment, LEDGER)
     ledger = _ledger_conninfo(conn_id) + f" dbname={stage.ledger_name}"
-    access = bucket_access(fetch(conn_id_of(VAULT), "aws", "the vault"))
+    access = bucket_access(fetch(conn_id_in(environment, VAULT), "aws", "the vault"))
     vault = (dict(access.client), access.bucket, dict(access.put))
     return Processes(place_of(stage, folder, ledger=ledger, vault=vault), slots())
 

@@ -30,17 +30,19 @@ POLL = 2.0
 class HoldEnded(BaseTrigger):
     """Fire at a moment; or, while a run is paused, as soon as it is not any more."""
 
-    def __init__(self, until: str, paused_run: str | None = None) -> None:
+    def __init__(self, until: str, paused_run: str | None = None, ledger: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         #: ISO 8601, so that another triggerer that takes it over waits for the same moment
         self.until = until
         #: the ledger's run whose pause is waited for
         self.paused_run = paused_run
+        #: the Airflow connection of its ledger: the triggerer reads no project's files
+        self.ledger = ledger
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
             f"{__name__}.{type(self).__name__}",
-            {"until": self.until, "paused_run": self.paused_run},
+            {"until": self.until, "paused_run": self.paused_run, "ledger": self.ledger},
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -48,17 +50,18 @@ class HoldEnded(BaseTrigger):
         left = (datetime.fromisoformat(self.until) - datetime.now(timezone.utc)).total_seconds()
         await asyncio.sleep(max(0.0, left))
         if self.paused_run is not None:
-            while await sync_to_async(still_paused)(self.paused_run):
+            while await sync_to_async(still_paused)(self.paused_run, self.ledger):
                 await asyncio.sleep(POLL)
         yield TriggerEvent({"until": self.until})  # type: ignore[no-untyped-call]
 
 
-def still_paused(run_id: str) -> bool:
+def still_paused(run_id: str, conn_id: str | None = None) -> bool:
     """Say whether a run waits for a person; one that is gone from the ledger does not."""
     from lockstep.orchestration import wiring
 
     try:
-        return wiring.ledger().run(run_id).pause is not None
+        ledger = wiring.ledger_at(conn_id) if conn_id else wiring.ledger()
+        return ledger.run(run_id).pause is not None
     except LockstepError as problem:
         return problem.transient
     except Exception:
@@ -78,7 +81,7 @@ def given_back(desk: Desk, held: Held, since: str | None, before: str | None) ->
     # A pause is asked about at once: whoever resumes the run should see it go on.
     when = now if run is not None else until
     return TaskDeferred(
-        trigger=HoldEnded(when.isoformat(), run.id if run is not None else None),
+        trigger=HoldEnded(when.isoformat(), *_asked(desk, run)),
         method_name=GO_ON,
         kwargs={"since": began.isoformat(), "before": held.reason},
     )
@@ -94,6 +97,13 @@ def _paused_run(desk: Desk) -> Run | None:
     except LockstepError:
         return None
     return run if run.pause is not None else None
+
+
+def _asked(desk: Desk, run: Run | None) -> tuple[str | None, str | None]:
+    """Return which run's pause is waited for, and in which ledger."""
+    from lockstep.orchestration.wiring import LEDGER, conn_id_in
+
+    return (None, None) if run is None else (run.id, conn_id_in(desk.services.environment, LEDGER))
 
 
 def _line(held: Held, began: datetime, now: datetime, until: datetime | None) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from airflow.sdk import DAG, TriggerRule
 from airflow.sdk.definitions.param import ParamsDict
 
+from lockstep.domain.environment import Environment
+from lockstep.orchestration.environments import each
 from lockstep.orchestration.factory import new_dag
 from lockstep.orchestration.housekeeping_params import housekeeping_params
 from lockstep.orchestration.stamp import edge, stamp
@@ -36,12 +38,22 @@ It never changes the status of a revision or a run.
 """
 
 
-def build_housekeeping(folder: Path) -> DAG:
-    """Return the DAG `housekeeping`."""
+def build_housekeepings(folder: Path) -> dict[str, DAG]:
+    """Return a DAG for each environment, by DAG id: a schedule fills no form, and each is to be cared for."""
+    return {
+        dag_id: build_housekeeping(folder, dag_id, environment)
+        for dag_id, environment in each(DAG_ID).items()
+    }
+
+
+def build_housekeeping(
+    folder: Path, dag_id: str = DAG_ID, environment: Environment | None = None
+) -> DAG:
+    """Return the DAG `housekeeping`, or the one of another environment than the default one."""
     schedule = os.environ.get(SCHEDULE, "").strip() or None
     dag = new_dag(
-        DAG_ID,
-        f"{DAG_ID} · {_TITLE}",
+        dag_id,
+        f"{dag_id} · {_TITLE}",
         ["lockstep", "care"],
         _PAGE,
         description=_TITLE,
@@ -57,5 +69,5 @@ def build_housekeeping(folder: Path) -> DAG:
     )
     for name, kind in CONCERNS.items():
         edge(stamp(kind, dag, name, path=str(folder)), outcome)
-    dag.params = ParamsDict(housekeeping_params())
+    dag.params = ParamsDict(housekeeping_params(environment))
     return dag

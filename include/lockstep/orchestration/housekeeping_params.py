@@ -10,7 +10,9 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from lockstep.domain.environment import Environment
 from lockstep.domain.errors import Refused
+from lockstep.orchestration.environments import ENVIRONMENT, environment_param
 
 #: a JSON object of parameters that differ from the defaults below, for scheduled runs as well
 DEFAULTS = "LOCKSTEP_HOUSEKEEPING_DEFAULTS"
@@ -41,9 +43,12 @@ class Wanted:
         return Wanted(**given)
 
 
-def housekeeping_params() -> dict[str, Param]:
-    """Return the form; Refused where the environment's defaults are no such parameters."""
-    forms = {**_first(), **_backups(), **_leftovers(), **_drift()}
+def housekeeping_params(usual: Environment | None = None) -> dict[str, Param]:
+    """Return the form; Refused where the environment's defaults are no such parameters.
+
+    `usual`: the environment that it cares for unless the form says another; None: the project's default.
+    """
+    forms = {ENVIRONMENT: environment_param(usual), **_first(), **_backups(), **_leftovers(), **_drift()}
     for name, value in _from_environment().items():
         if name not in forms:
             raise Refused(

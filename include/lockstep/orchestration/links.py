@@ -25,11 +25,14 @@ def base_path() -> str:
     return urlsplit(base_url()).path.rstrip("/")
 
 
-def run_page(ledger_run: str | None, dag_id: str, dag_run_id: str) -> str:
-    """Return the page of a ledger's run; by the DAG run where the ledger's is not known."""
+def run_page(ledger_run: str | None, dag_id: str, dag_run_id: str, within: str = "") -> str:
+    """Return the page of a ledger's run; by the DAG run where the ledger's is not known.
+
+    `within`: the path of the environment's pages, where there are several environments.
+    """
     if ledger_run:
-        return f"{base_path()}{PREFIX}/runs/{quote(ledger_run, safe='')}"
-    return f"{base_path()}{PREFIX}/dag-runs/{quote(dag_id, safe='')}/{quote(dag_run_id, safe='')}"
+        return f"{base_path()}{PREFIX}{within}/runs/{quote(ledger_run, safe='')}"
+    return f"{base_path()}{PREFIX}{within}/dag-runs/{quote(dag_id, safe='')}/{quote(dag_run_id, safe='')}"
 
 
 def dag_run_page(dag_id: str, dag_run_id: str) -> str:
@@ -42,9 +45,15 @@ def dag_run_url(dag_id: str, dag_run_id: str) -> str:
     return f"{base_url().removesuffix(base_path())}{dag_run_page(dag_id, dag_run_id)}"
 
 
-def report_url(rehearsal_id: str) -> str:
+def report_url(rehearsal_id: str, within: str = "") -> str:
     """Return the whole address of a rehearsal's report, for a log, a pull request or a webhook."""
-    return f"{base_url()}{PREFIX}/rehearsals/{quote(rehearsal_id, safe='')}"
+    return f"{base_url()}{PREFIX}{within}/rehearsals/{quote(rehearsal_id, safe='')}"
+
+
+def _run_page(operator: Any, ti_key: Any) -> str:
+    """Return the page of the run that a task worked for, in the environment that it worked in."""
+    known = getattr(operator, "ledger_run", None)
+    return run_page(known, ti_key.dag_id, ti_key.run_id, getattr(operator, "pages", ""))
 
 
 class LedgerEntryLink(BaseOperatorLink):
@@ -53,7 +62,7 @@ class LedgerEntryLink(BaseOperatorLink):
     name = "Ledger entry"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        return run_page(getattr(operator, "ledger_run", None), ti_key.dag_id, ti_key.run_id)
+        return _run_page(operator, ti_key)
 
 
 class BackupManifestLink(BaseOperatorLink):
@@ -62,7 +71,7 @@ class BackupManifestLink(BaseOperatorLink):
     name = "Backup manifest"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        return run_page(getattr(operator, "ledger_run", None), ti_key.dag_id, ti_key.run_id) + "/backup"
+        return _run_page(operator, ti_key) + "/backup"
 
 
 class TriggeredByLink(BaseOperatorLink):
@@ -84,7 +93,7 @@ class RehearsalReportLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         named = f"{quote(ti_key.dag_id, safe='')}/{quote(ti_key.run_id, safe='')}"
-        return f"{base_path()}{PREFIX}/dag-runs/{named}/rehearsal"
+        return f"{base_path()}{PREFIX}{getattr(operator, 'pages', '')}/dag-runs/{named}/rehearsal"
 
 
 LEDGER_ENTRY = LedgerEntryLink()

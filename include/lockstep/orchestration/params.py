@@ -13,6 +13,7 @@ from lockstep.domain.pacing import Limits
 from lockstep.domain.revision import Direction
 from lockstep.domain.window import EXAMPLES, Window
 from lockstep.engine.services import Settings
+from lockstep.orchestration.environments import ENVIRONMENT, environment_param
 
 #: conf key by which migrate and rollback say that they triggered a run; honoured only of them
 PARENT = "lockstep_parent"
@@ -48,6 +49,7 @@ def _run_forms() -> dict[str, Param]:
     """Return what every kind of run accepts."""
     settings = Settings()
     return {
+        ENVIRONMENT: environment_param(),
         "note": Param(
             "",
             type="string",

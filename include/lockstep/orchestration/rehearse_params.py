@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from lockstep.domain.rehearsal import FRESH, Asked
+from lockstep.orchestration.environments import ENVIRONMENT, environment_param
 from lockstep.orchestration.params import route_params
 
 COPY = "The copy"
@@ -32,6 +33,7 @@ _AS_A_RUN = (
 def rehearse_params() -> dict[str, Param]:
     """Return the form."""
     return {
+        ENVIRONMENT: environment_param(),
         "target": Param(
             "head",
             type="string",
@@ -93,11 +95,11 @@ def rehearse_params() -> dict[str, Param]:
             description_md="SHA of the commit that is told of the verdict, and of which a deployment is made.",
             section=REPORT,
         ),
-        "environment": Param(
+        "deployment_environment": Param(
             "",
             type="string",
             maxLength=100,
-            title="Environment",
+            title="Environment of the deployment",
             description_md="Of the deployment status, such as `production`; empty for no deployment status.",
             section=REPORT,
         ),

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from lockstep.domain.errors import Refused
+from lockstep.orchestration.environments import ENVIRONMENT, environment_param
 
 #: when a person is asked before anything happens
 APPROVE = ("auto", "never", "always")
@@ -17,6 +18,7 @@ APPROVE = ("auto", "never", "always")
 def restore_params() -> dict[str, Param]:
     """Return the form."""
     return {
+        ENVIRONMENT: environment_param(),
         "backup": Param(
             "",
             type="string",

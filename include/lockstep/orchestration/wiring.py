@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.domain.environment import Environment
 from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
 from lockstep.orchestration.connections import (
     bucket_access,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lockstep.engine.ports import Ledger, Sink, Vault
     from lockstep.engine.services import Log, Services, Store
 
-#: environment variable → connection id unless it says otherwise
+#: environment variable → connection id unless it says otherwise, before the environment's prefix
 LEDGER = ("LOCKSTEP_LEDGER_CONN_ID", "lockstep_ledger")
 VAULT = ("LOCKSTEP_VAULT_CONN_ID", "lockstep_vault")
 YAPPER = ("LOCKSTEP_YAPPER_CONN_ID", "lockstep_yapper")
@@ -38,15 +39,18 @@ def services_for(
     """
     from lockstep.engine.services import Services
     from lockstep.orchestration.announcers import announcers
+    from lockstep.orchestration.environments import environment_of
     from lockstep.orchestration.params import settings_from
     from lockstep.orchestration.signals import project_signals
 
+    environment = environment_of(params)
     return Services(
-        ledger=ledger(),
-        vault=vault(),
-        stores=open_store,
-        sinks=sinks(log),
-        announcers=partial(announcers, log),
+        ledger=ledger(environment),
+        vault=vault(environment),
+        stores=partial(open_store, environment=environment),
+        sinks=sinks(log, environment),
+        announcers=partial(announcers, log, environment),
+        environment=environment,
         signals=project_signals(),
         told=told,
         settings=settings_from(params),
@@ -60,25 +64,38 @@ def conn_id_of(named: tuple[str, str]) -> str:
     return os.environ.get(variable, "").strip() or default
 
 
-def ledger() -> Ledger:
+def conn_id_in(environment: Environment | None, named: tuple[str, str]) -> str:
+    """Return Airflow's connection id of one of Lockstep's own, in an environment; None: the default one."""
+    from lockstep.orchestration.environments import default_environment
+
+    return (environment or default_environment()).conn_id(conn_id_of(named))
+
+
+def ledger(environment: Environment | None = None) -> Ledger:
+    """Open an environment's ledger; the default one's where none is given."""
+    return ledger_at(conn_id_in(environment, LEDGER))
+
+
+def ledger_at(conn_id: str) -> Ledger:
+    """Open the ledger that an Airflow connection leads to."""
     from lockstep.stores.ledger.ledger import PostgresLedger
 
-    conn_id = conn_id_of(LEDGER)
     connection = fetch(conn_id, "postgres", "the ledger: Lockstep's own tables, in a database of their own")
     return PostgresLedger(postgres_conninfo(connection), conn_id=conn_id)
 
 
-def vault() -> Vault:
+def vault(environment: Environment | None = None) -> Vault:
+    """Open an environment's vault; the default one's where none is given."""
     from lockstep.stores.vault import S3Vault
 
-    conn_id = conn_id_of(VAULT)
+    conn_id = conn_id_in(environment, VAULT)
     access = bucket_access(fetch(conn_id, "aws", "the vault: the bucket of backups and journals"))
     return S3Vault(dict(access.client), access.bucket, conn_id=conn_id, put_arguments=access.put)
 
 
-def sinks(log: Log) -> tuple[Sink, ...]:
+def sinks(log: Log, environment: Environment | None = None) -> tuple[Sink, ...]:
     """Return where events go; without a connection to Yapper they stay in the outbox."""
-    conn_id = conn_id_of(YAPPER)
+    conn_id = conn_id_in(environment, YAPPER)
     if lookup(conn_id) is None:
         log.info(
             f"there is no Airflow connection {conn_id!r}: events are not sent to Yapper", conn_id=conn_id
@@ -90,19 +107,27 @@ def sinks(log: Log) -> tuple[Sink, ...]:
     return (YapperSink(postgres_conninfo(connection), conn_id=conn_id),)
 
 
-def open_store(database: Database) -> Store:
-    """Open the store of a database that a revision declares."""
+def open_store(database: Database, environment: Environment | None = None) -> Store:
+    """Open the store of a database that a revision declares, through an environment's connection."""
+    conn_id = in_environment(environment, database)
     if isinstance(database, Postgres):
         from lockstep.stores.postgres.store import PostgresStore
 
-        connection = fetch(database.conn_id, "postgres", "a PostgreSQL database of resources.py")
+        connection = fetch(conn_id, "postgres", "a PostgreSQL database of resources.py")
         return PostgresStore(database, postgres_conninfo(connection), pg_bin=_pg_bin())
     if isinstance(database, Mongo):
         from lockstep.stores.mongo.store import MongoStore
 
-        connection = fetch(database.conn_id, "mongo", "a MongoDB database of resources.py")
+        connection = fetch(conn_id, "mongo", "a MongoDB database of resources.py")
         return MongoStore(database, *mongo_access(connection))
-    return open_bucket(database)
+    return open_bucket(database, conn_id)
+
+
+def in_environment(environment: Environment | None, database: Database) -> str:
+    """Return Airflow's connection id of a database that a revision declares."""
+    from lockstep.orchestration.environments import default_environment
+
+    return (environment or default_environment()).conn_id(database.conn_id)
 
 
 def _pg_bin() -> Path | None:
@@ -110,8 +135,8 @@ def _pg_bin() -> Path | None:
     return Path(named) if named else None
 
 
-def open_bucket(database: Bucket) -> Store:
+def open_bucket(database: Bucket, conn_id: str) -> Store:
     from lockstep.stores.s3.store import S3Store
 
-    access = bucket_access(fetch(database.conn_id, "aws", "a bucket of resources.py"), database.bucket)
+    access = bucket_access(fetch(conn_id, "aws", "a bucket of resources.py"), database.bucket)
     return S3Store(database, dict(access.client), access.bucket)

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from lockstep.domain.run import Run
 from lockstep.web.asking import Asker, answered, readable
 from lockstep.web.backups import add_backups
+from lockstep.web.environments import add_environments
 from lockstep.web.housekeeping import add_housekeeping
 from lockstep.web.page import duration, facts, link, page, table
 from lockstep.web.read import Reader
@@ -29,10 +30,17 @@ _HEADERS = {
 }
 
 
-def create_app(reader: Reader, asker: Callable[..., Asker]) -> FastAPI:
-    """Return the app. Every route depends on `asker`, which refuses who is not logged in."""
+def create_app(
+    reader: Reader, asker: Callable[..., Asker], environments: Mapping[str, Reader] | None = None
+) -> FastAPI:
+    """Return the app. Every route depends on `asker`, which refuses who is not logged in.
+
+    `environments`: where there are several, each one's pages lie below /in/<name>, and `reader` is the default's.
+    """
     app = FastAPI(title="Lockstep", docs_url=None, redoc_url=None, openapi_url=None)
     who = Depends(asker)
+    if environments:
+        add_environments(app, environments, lambda one: create_app(one, asker), who, _HEADERS)
 
     def found_run(run_id: str, asker: Annotated[Asker, who]) -> Run:
         """Return a run that the asker may read."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, DownstreamTasksSkipped
 
-from lockstep.domain.errors import Held
+from lockstep.domain.errors import Held, LockstepError
 from lockstep.orchestration.callers import parent_of
+from lockstep.orchestration.environments import environment_of, pages_of
 from lockstep.orchestration.links import LINKS
 from lockstep.orchestration.logs import TaskLog
 
@@ -126,6 +127,8 @@ class LockstepTask(BaseOperator):
     operator_extra_links: Collection[BaseOperatorLink] = LINKS
     #: the ledger's run, once known; the links show it
     ledger_run: str | None = None
+    #: path of the environment's pages, where there are several environments; the links lead there
+    pages: str = ""
     #: the run that triggered this one, as "dag_id/run_id"
     triggered_by: str | None = None
 
@@ -152,6 +155,8 @@ class LockstepTask(BaseOperator):
         """Do some work; give the worker back where it is held, and tell of it where it fails."""
         desk = Desk(self, context)
         self.triggered_by = parent_of(context["dag_run"])
+        with suppress(LockstepError):
+            self.pages = pages_of(environment_of(desk.params))
         try:
             return work(desk)
         except Held as held:

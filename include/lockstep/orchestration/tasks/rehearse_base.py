@@ -51,7 +51,7 @@ class Rehearsing:
     def backstage(self) -> Backstage:
         from lockstep.orchestration.backstage import backstage_for
 
-        return backstage_for([one.database for one in self.plan.wanted])
+        return backstage_for([one.database for one in self.plan.wanted], self.desk.services.environment)
 
     @property
     def folder(self) -> Path:

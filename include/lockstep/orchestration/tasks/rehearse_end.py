@@ -98,7 +98,7 @@ class AnnounceVerdict(RehearsalTask):
             desk.services,
             rehearsal,
             _STATES[verdict],
-            url=report_url(rehearsal.id),
+            url=report_url(rehearsal.id, self.pages),
             text=text if len(text) <= TOLD else text[: TOLD - 1] + "…",
         )
 
@@ -123,7 +123,7 @@ class RehearsalOutcome(RehearsalTask):
             "verdict": str(rehearsal.verdict),
             "revisions": list(rehearsal.revisions),
             "predicted_seconds": {name: one.seconds for name, one in rehearsal.predicted.items()},
-            "report": report_url(rehearsal.id),
+            "report": report_url(rehearsal.id, self.pages),
         }
         if rehearsal.verdict is Verdict.GREEN:
             desk.log.info("green: up, down and up again, and what came back is what was there", **facts)

@@ -34,7 +34,7 @@ class OpenRehearsal(RehearsalTask):
             desk.services,
             plan.rehearsal,
             "pending",
-            url=report_url(plan.rehearsal.id),
+            url=report_url(plan.rehearsal.id, self.pages),
             text=f"Rehearsing {count} revision{'' if count == 1 else 's'} on a copy",
         )
         if plan.asked.source != FRESH:

@@ -86,7 +86,7 @@ class DeploymentStatus:
         self._github = github
 
     def send(self, news: Announcement, *, tried_before: bool) -> Sent:
-        environment = _text(news, "environment")
+        environment = _text(news, "deployment_environment")
         number = _text(news, "deployment") or str(news.kept.get("deployment") or "")
         commit = _text(news, "commit")
         if not number and not (environment and commit):

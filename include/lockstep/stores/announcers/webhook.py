@@ -51,7 +51,7 @@ def cloud_event(news: Announcement, source: str) -> dict[str, Any]:
             "predicted": {revision: asdict(one) for revision, one in rehearsal.predicted.items()},
             "report": {"url": news.url, "path": rehearsal.report_path, "sha256": rehearsal.report_sha256},
             "commit": rehearsal.params.get("commit") or None,
-            "environment": rehearsal.params.get("environment") or None,
+            "environment": rehearsal.params.get("deployment_environment") or None,
             "by": rehearsal.caller.by,
         },
     }
