@@ -21,6 +21,36 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _CONN_ID = re.compile(r"[A-Za-z0-9_.-]+")
 
 
+def _check(environment: Environment) -> None:
+    where = f"the environment {environment.name!r}"
+    if not _NAME.fullmatch(environment.name):
+        raise DeclarationError(
+            f"{where} needs another name: a lower-case letter, then lower-case letters, digits, _ and -."
+        )
+    if environment.prefix and not _CONN_ID.fullmatch(environment.prefix):
+        raise DeclarationError(
+            f"the prefix {environment.prefix!r} of {where} cannot begin a connection id: it takes letters, digits, "
+            "_, - and '.'."
+        )
+    for logical, conn_id in environment.connections.items():
+        if not _CONN_ID.fullmatch(logical) or not _CONN_ID.fullmatch(conn_id):
+            raise DeclarationError(
+                f"{where} calls {logical!r} {conn_id!r}: both are connection ids, of letters, digits, _, - and '.'."
+            )
+    if environment.approve not in APPROVE:
+        raise DeclarationError(
+            f"{where} has approve={environment.approve!r}. It is one of {', '.join(map(repr, APPROVE))}."
+        )
+    above = environment.approve_above
+    if (environment.approve == "above") != (above is not None):
+        raise DeclarationError(
+            f"{where} has approve={environment.approve!r} and approve_above={above!r}: the number of records belongs "
+            "to 'above', and 'above' needs it."
+        )
+    if above is not None and (not isinstance(above, int) or isinstance(above, bool) or above < 0):
+        raise DeclarationError(f"{where} has approve_above={above!r}: it is a number of records, 0 or more.")
+
+
 @dataclass(frozen=True)
 class Environment:
     """One set of connections, and which revisions ask a person there.
@@ -100,36 +130,6 @@ class Environments:
             "Environments are declared in include/environments.py.",
             environment=name,
         )
-
-
-def _check(environment: Environment) -> None:
-    where = f"the environment {environment.name!r}"
-    if not _NAME.fullmatch(environment.name):
-        raise DeclarationError(
-            f"{where} needs another name: a lower-case letter, then lower-case letters, digits, _ and -."
-        )
-    if environment.prefix and not _CONN_ID.fullmatch(environment.prefix):
-        raise DeclarationError(
-            f"the prefix {environment.prefix!r} of {where} cannot begin a connection id: it takes letters, digits, "
-            "_, - and '.'."
-        )
-    for logical, conn_id in environment.connections.items():
-        if not _CONN_ID.fullmatch(logical) or not _CONN_ID.fullmatch(conn_id):
-            raise DeclarationError(
-                f"{where} calls {logical!r} {conn_id!r}: both are connection ids, of letters, digits, _, - and '.'."
-            )
-    if environment.approve not in APPROVE:
-        raise DeclarationError(
-            f"{where} has approve={environment.approve!r}. It is one of {', '.join(map(repr, APPROVE))}."
-        )
-    above = environment.approve_above
-    if (environment.approve == "above") != (above is not None):
-        raise DeclarationError(
-            f"{where} has approve={environment.approve!r} and approve_above={above!r}: the number of records belongs "
-            "to 'above', and 'above' needs it."
-        )
-    if above is not None and (not isinstance(above, int) or isinstance(above, bool) or above < 0):
-        raise DeclarationError(f"{where} has approve_above={above!r}: it is a number of records, 0 or more.")
 
 
 def _check_names(declared: tuple[Environment, ...]) -> None:

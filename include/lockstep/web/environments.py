@@ -34,7 +34,12 @@ def add_environments(
     """
     for name, reader in readers.items():
         app.mount(f"{IN}/{name}", app_of(reader))
+    _add_choice(app, readers, headers)
+    _add_search(app, readers, who, headers)
+    _add_list(app, readers, who, headers)
 
+
+def _add_choice(app: FastAPI, readers: Mapping[str, Reader], headers: dict[str, str]) -> None:
     @app.middleware("http")
     async def named(request: Request, call_next: _Next) -> Response:
         asked = request.query_params.get(PARAMETER)
@@ -46,16 +51,15 @@ def add_environments(
             return JSONResponse(told, status_code=404, headers=headers)
         return RedirectResponse(_there(request, asked), headers=headers)
 
+
+def _add_search(app: FastAPI, readers: Mapping[str, Reader], who: Any, headers: dict[str, str]) -> None:
+    """Find which environment's ledger knows a DAG run: Airflow's own tab does not say it."""
+
     @app.get("/dag-runs/{dag_id}/{dag_run_id}")
     @app.get("/dag-runs/{dag_id}/{dag_run_id}/{part}")
     def of_dag_run(
-        request: Request,
-        dag_id: str,
-        dag_run_id: str,
-        asker: Annotated[Asker, who],
-        part: str = "",
+        request: Request, dag_id: str, dag_run_id: str, asker: Annotated[Asker, who], part: str = ""
     ) -> Response:
-        """Find which environment's ledger knows the run: Airflow's own tab does not say it."""
         if not asker.may_read(dag_id):
             raise HTTPException(403, f"you may not read the runs of {dag_id}")
         silent: list[str] = []
@@ -67,6 +71,8 @@ def add_environments(
             raise HTTPException(503, "; ".join(silent))
         raise HTTPException(404, f"no environment's ledger has a run of {dag_id} / {dag_run_id}")
 
+
+def _add_list(app: FastAPI, readers: Mapping[str, Reader], who: Any, headers: dict[str, str]) -> None:
     def known(asker: Annotated[Asker, who]) -> None:
         """Refuse who is not logged in."""
 
