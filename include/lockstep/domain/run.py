@@ -11,8 +11,8 @@ from lockstep.domain.progress import Progress
 from lockstep.domain.revision import Direction
 from lockstep.domain.status import RunStatus, Status
 
-#: what a run does: moves a revision one step, or puts a backup back
-Way = Direction | Literal["restore"]
+#: what a run does: moves a revision one step, puts a backup back, or is a person's word about a revision's state
+Way = Direction | Literal["restore", "baseline", "repair", "accept"]
 
 
 @dataclass(frozen=True, kw_only=True)

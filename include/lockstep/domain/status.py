@@ -36,6 +36,12 @@ class RunStatus(str, Enum):
     STOPPED = "stopped"
     FAILED = "failed"
     NOTHING_TO_DO = "nothing_to_do"
+    #: the databases were at the revision before Lockstep knew them
+    BASELINED = "baselined"
+    #: left half-way or failed, and a person decided what became of it; also the run of that decision
+    REPAIRED = "repaired"
+    #: a person accepted that the file of an applied revision was edited
+    CHECKSUM_ACCEPTED = "checksum_accepted"
 
     def __str__(self) -> str:
         return self.value
@@ -45,6 +51,7 @@ class RunStatus(str, Enum):
 EDGES: dict[Status, dict[Status, str]] = {
     Status.PENDING: {
         Status.UPGRADING: "the backup is proven, the first operation may start",
+        Status.APPLIED: "the databases were at it already: a person adopted them by a baseline",
     },
     Status.ROLLED_BACK: {
         Status.UPGRADING: "tried again: the backup is proven, the first operation may start",

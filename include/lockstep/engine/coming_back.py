@@ -43,6 +43,26 @@ class Looking:
         """Return what taking back a resource would draw on."""
         if source is None:
             return Sources(found=(), gone=("the ledger knows no run that applied it",), records=None)
+        run = self.services.ledger.run(source)
+        if run.direction == "baseline":
+            gone = f"it was baselined by run {source}: Lockstep did not apply it, and kept nothing of what was before"
+            return Sources(found=(), gone=(gone,), records=None)
+        if run.status is RunStatus.REPAIRED and (undone := self._undone(operation, source)):
+            return Sources(found=(), gone=undone, records=None)
+        return self._kept(operation, source)
+
+    def _undone(self, operation: Restore, source: str) -> tuple[str, ...]:
+        """Name the steps that a run never ended though a person said of it that the revision is applied."""
+        done = done_steps(self.services, self.revision, source, strict=False)
+        ended = {one.step for one in done if all(shard.progress.done for shard in one.shards)}
+        return tuple(
+            f"upgrade {step} ({upgrade.title}): run {source} did not end it, and what a person did instead has no "
+            "journal"
+            for step, upgrade in enumerate(self.revision.upgrade, 1)
+            if operation.resource in upgrade.writes and upgrade.way_back in _RESTORED and step not in ended
+        )
+
+    def _kept(self, operation: Restore, source: str) -> Sources:
         found, gone, records = [], [], 0
         for done in self._steps(operation, source):
             missing = self._missing(done)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lockstep.domain.chain import Chain
 from lockstep.domain.errors import Refused
+from lockstep.domain.operations.restore import Restore
 from lockstep.domain.revision import Direction, Revision
 from lockstep.domain.run import Caller, Pause, RevisionState, Run
 from lockstep.domain.status import UNSETTLED, RunStatus, Status
@@ -73,6 +74,7 @@ def _opened(
         if _is_there(states[revision.id].status, direction):
             return _nothing(services, unit, revision, direction, caller, params)
         refuse_out_of_order(chain, revision, direction, states)
+        refuse_unjournaled(unit, revision, direction, state)
         return _begin(services, unit, revision, direction, caller, params, states[revision.id])
 
 
@@ -141,7 +143,7 @@ def refuse_edited(chain: Chain, states: Mapping[str, RevisionState]) -> None:
             raise Refused(
                 f"revision {state.id!r} ({revision.file}) was edited after it was applied: its checksum was "
                 f"{state.checksum[:12]} and is {revision.checksum[:12]}. Put the file back as it was, and make "
-                "the change a new revision.",
+                "the change a new revision. Where the edit is harmless, trigger the DAG accept_checksum, which shows it.",
                 revision=state.id,
             )
 
@@ -167,6 +169,24 @@ def refuse_out_of_order(
             f"revision {revision.id!r} cannot be downgraded while {', '.join(above)} stand(s) on it. Trigger "
             f"rollback with target {revision.down_revision or 'base'!r}, which takes them back in order.",
             revision=revision.id,
+        )
+
+
+def refuse_unjournaled(
+    unit: LedgerUnit, revision: Revision, direction: Direction, state: RevisionState
+) -> None:
+    """Raise Refused for a downgrade that is to restore what Lockstep never had: the revision was baselined."""
+    run = unit.run(state.applied_run) if direction == "downgrade" and state.applied_run else None
+    if run is None or run.direction != "baseline":
+        return
+    restored = [str(one.resource) for one in revision.downgrade if isinstance(one, Restore)]
+    if restored:
+        raise Refused(
+            f"revision {revision.id!r} was baselined by run {run.id}: Lockstep did not apply it, so it has no journal "
+            f"and no backup to restore {', '.join(restored)} from. Nothing was changed. Write what it takes as a new "
+            "revision.",
+            revision=revision.id,
+            run=run.id,
         )
 
 
@@ -221,7 +241,8 @@ def _take_over(
     if held.revision != revision.id or held.direction != direction:
         raise Refused(
             f"run {held.id} ({held.direction} of {held.revision!r}) was left half-way when {holder} went away. "
-            f"Finish it first: trigger the DAG of revision {held.revision!r} with direction {held.direction}.",
+            f"Finish it first: trigger the DAG of revision {held.revision!r} with direction {held.direction}. "
+            "Or say what became of it: trigger the DAG repair.",
             run=held.id,
         )
     refuse_changed(held, revision)
@@ -271,7 +292,8 @@ def _resume(
         raise Refused(
             f"revision {failed.id!r} is {failed.status}{why}. It blocks every later run. Mend the cause, then "
             f"trigger the DAG of {failed.id!r} with resume = true to go on where it stopped, or trigger the DAG "
-            f"restore with backup = {failed.last_run!r}, which puts everything back.",
+            f"restore with backup = {failed.last_run!r}, which puts everything back. Where you have mended the data by "
+            "hand, trigger the DAG repair, and say what the revision is now.",
             revision=failed.id,
         )
     refuse_changed(run, revision)

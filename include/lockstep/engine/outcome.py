@@ -27,7 +27,7 @@ _NEXT = {
     RunStatus.FAILED: (
         "It blocks every later run. Mend the cause, then clear the failed task or trigger the DAG with resume = "
         "true to go on where it stopped; or trigger the DAG restore with backup = '{run}' to have back what was "
-        "there before."
+        "there before. Where you have mended the data by hand, trigger the DAG repair."
     ),
     RunStatus.OPEN: "It was not recorded. Clear the task `record` once the ledger answers.",
 }

@@ -40,7 +40,7 @@ def plan_route(services: Services, chain: Chain, *, target: str, direction: Dire
         raise Refused(
             f"revision {failed.id!r} is failed: {failed.error_message}. It blocks every later run. Trigger its DAG "
             "with resume = true once the cause is mended, or trigger the DAG restore with backup = "
-            f"{failed.last_run!r}.",
+            f"{failed.last_run!r}. Where you have mended the data by hand, trigger the DAG repair.",
             revision=failed.id,
         )
     refuse_edited(chain, states)

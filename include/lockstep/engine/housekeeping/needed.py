@@ -62,6 +62,10 @@ def built_on(runs: Iterable[Run]) -> dict[str, frozenset[str]]:
             applied[run.revision] = run.source_run or run.id
         elif run.status is RunStatus.DOWNGRADED:
             applied.pop(run.revision, None)
+        elif run.direction == "repair":
+            applied.pop(run.revision, None)
+            if run.facts.get("applied_run"):
+                applied[run.revision] = str(run.facts["applied_run"])
         elif run.status is RunStatus.RESTORED:
             for fate in run.facts.get("fates", ()):
                 applied.pop(fate["revision"], None)

@@ -18,6 +18,8 @@ _SETTLED = frozenset(
         RunStatus.ROLLED_BACK,
         RunStatus.DOWNGRADED,
         RunStatus.RESTORED,
+        RunStatus.BASELINED,
+        RunStatus.REPAIRED,
     }
 )
 

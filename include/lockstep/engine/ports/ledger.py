@@ -55,6 +55,9 @@ class LedgerUnit(Protocol):
         whose effects stand, where it is another than this one.
         """
 
+    def accept_checksum(self, revision: str, checksum: str) -> None:
+        """Let an applied revision's file have this checksum; Refused for one that is not applied."""
+
     def resolve(self, run_id: str, by: str) -> int:
         """Mark the records that `run_id` left as carried by the run `by`, those that it left again aside."""
 

@@ -59,6 +59,9 @@ _REGISTER = """
           (excluded.description, excluded.storage_type, excluded.checksum, excluded.down_revision)
 """
 
+# The file of an applied revision, as a person has seen and accepted it.
+_ACCEPT = "UPDATE _migrations SET checksum = %s, updated_at = clock_timestamp() WHERE id = %s AND status = 'applied'"
+
 #: field of a run → what the column is set to; times are the ledger's
 _SETTERS = {
     "status": "status = %(status)s",
@@ -95,6 +98,12 @@ def register(db: Db, state: RevisionState) -> None:
             "down_revision": state.down_revision,
         },
     )
+
+
+def accept_checksum(db: Db, revision: str, checksum: str) -> None:
+    """Let an applied revision's file have this checksum; Refused for one that is not applied."""
+    if db.execute(_ACCEPT, [checksum, revision]).rowcount == 0:
+        raise Refused(f"revision {revision!r} is not applied: there is nothing to accept.", revision=revision)
 
 
 def run(db: Db, run_id: str) -> Run:

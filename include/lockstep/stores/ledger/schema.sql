@@ -31,12 +31,12 @@ CREATE TABLE _migration_runs (
     seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
     revision text NOT NULL,
     direction text NOT NULL CONSTRAINT _migration_runs_direction CHECK (
-        direction IN ('upgrade', 'downgrade', 'restore')
+        direction IN ('upgrade', 'downgrade', 'restore', 'baseline', 'repair', 'accept')
     ),
     status text NOT NULL CONSTRAINT _migration_runs_status CHECK (
         status IN (
             'open', 'applied', 'applied_with_quarantine', 'rolled_back', 'downgraded', 'restored', 'stopped',
-            'failed', 'nothing_to_do'
+            'failed', 'nothing_to_do', 'baselined', 'repaired', 'checksum_accepted'
         )
     ),
     dag_id text NOT NULL,

@@ -178,6 +178,10 @@ class PostgresLedgerUnit:
         values = {"id": revision, "status": wanted.value, "run": run_id, "error": kept}
         self._db.execute(_MOVE, {**values, "at": at, "checksum": run.checksum, "source": source})
 
+    def accept_checksum(self, revision: str, checksum: str) -> None:
+        """Let an applied revision's file have this checksum; Refused for one that is not applied."""
+        runs.accept_checksum(self._db, revision, checksum)
+
     def resolve(self, run_id: str, by: str) -> int:
         """Mark the records that `run_id` left as the run `by`'s, which carried them or lists them itself."""
         return quarantine.resolve(self._db, run_id, by)
