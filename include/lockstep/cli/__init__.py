@@ -1,4 +1,4 @@
-"""A small command for authors and pipelines: begin a revision, check and lint the chain, show a plan, list the pools.
+"""A small command for authors and pipelines: begin a revision, check and lint the chain, show a plan, deploy.
 
 Operating needs none of it: runs are started in Airflow's UI or through its API. One command a file.
 """
@@ -11,14 +11,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lockstep.cli.audit import add_audit
 from lockstep.cli.check import add_check
+from lockstep.cli.deploy import add_deploy
 from lockstep.cli.lint import add_lint
 from lockstep.cli.new import add_new
 from lockstep.cli.plan import add_plan
 from lockstep.cli.pools import add_pools
 from lockstep.domain.errors import LockstepError
 
-_COMMANDS = (add_new, add_check, add_lint, add_plan, add_pools)
+_COMMANDS = (add_new, add_check, add_lint, add_plan, add_pools, add_deploy, add_audit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

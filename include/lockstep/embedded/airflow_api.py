@@ -1,49 +1,20 @@
-"""A small client of Airflow's REST API: what a deploy pipeline and a test need of it."""
+"""A small client of the embedded Airflow's REST API: what the demo and a test need of it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import httpx
 
 from lockstep.embedded.airflow_errors import AirflowRefusedError, RunTooSlowError
+from lockstep.stores.airflow.values import ENDED, DagRun, TaskInstance, dag_run, task_instance
+
+__all__ = ["API", "ENDED", "AirflowApi", "DagRun", "ImportProblem", "TaskInstance"]
 
 API = "/api/v2"
-#: A run that is over.
-ENDED = frozenset({"success", "failed"})
 PAGE = 100
 TIMEOUT = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DagRun:
-    """One run of a DAG, as Airflow sees it."""
-
-    dag_id: str
-    run_id: str
-    state: str
-    started: datetime | None
-    ended: datetime | None
-
-    @property
-    def over(self) -> bool:
-        return self.state in ENDED
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskInstance:
-    """One task of a run; map_index is -1 unless the task is mapped."""
-
-    task_id: str
-    map_index: int
-    #: None until the scheduler has looked at it.
-    state: str | None
-    try_number: int
-    label: str
-    started: datetime | None
-    ended: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,25 +84,25 @@ class AirflowApi:
         answer = self._send("POST", path, json=body)
         if answer.status_code == httpx.codes.CONFLICT:
             return self.run(dag_id, run_id)
-        return _run(self._answer("POST", path, answer))
+        return dag_run(self._answer("POST", path, answer))
 
     def run(self, dag_id: str, run_id: str) -> DagRun:
         """Return a run."""
-        return _run(self.get(f"{API}/dags/{dag_id}/dagRuns/{run_id}"))
+        return dag_run(self.get(f"{API}/dags/{dag_id}/dagRuns/{run_id}"))
 
     def runs(self, dag_id: str = "~", **filters: Any) -> list[DagRun]:
         """Return the runs of a DAG, or of all."""
-        return [_run(one) for one in self._pages(f"{API}/dags/{dag_id}/dagRuns", "dag_runs", **filters)]
+        return [dag_run(one) for one in self._pages(f"{API}/dags/{dag_id}/dagRuns", "dag_runs", **filters)]
 
     def latest_runs(self, limit: int, dag_id: str = "~") -> list[DagRun]:
         """Return the newest runs of a DAG, or of all; at most 100."""
         page = self.get(f"{API}/dags/{dag_id}/dagRuns", order_by="-id", limit=limit)
-        return [_run(one) for one in page["dag_runs"]]
+        return [dag_run(one) for one in page["dag_runs"]]
 
     def tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Return the task instances of a run."""
         path = f"{API}/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
-        return [_task(one) for one in self._pages(path, "task_instances")]
+        return [task_instance(one) for one in self._pages(path, "task_instances")]
 
     def log(self, dag_id: str, run_id: str, task: TaskInstance) -> list[dict[str, Any]]:
         """Return the entries of the log of a task's last try."""
@@ -209,29 +180,3 @@ class AirflowApi:
             raise AirflowRefusedError(method, path, answer.status_code, answer.text)
         found: dict[str, Any] = answer.json()
         return found
-
-
-def _run(row: Mapping[str, Any]) -> DagRun:
-    return DagRun(
-        dag_id=row["dag_id"],
-        run_id=row["dag_run_id"],
-        state=row["state"],
-        started=_time(row["start_date"]),
-        ended=_time(row["end_date"]),
-    )
-
-
-def _task(row: Mapping[str, Any]) -> TaskInstance:
-    return TaskInstance(
-        task_id=row["task_id"],
-        map_index=row["map_index"],
-        state=row["state"],
-        try_number=row["try_number"],
-        label=row["rendered_map_index"] or "",
-        started=_time(row["start_date"]),
-        ended=_time(row["end_date"]),
-    )
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,1 @@
+"""What `lockstep deploy` does: start or attach, look, show, and answer."""
