@@ -49,7 +49,15 @@ def schema_files() -> list[SchemaFile]:
 def check(connections: Connections) -> dict[str, str]:
     """Bring the schema up to date; return server facts. Refused for a schema newer than this package."""
     known = schema_files()
-    newest = known[-1].version
+    found = look(connections)
+    if int(found["schema"]) < known[-1].version:
+        install(connections, known)
+    return {**found, "schema": str(known[-1].version)}
+
+
+def look(connections: Connections) -> dict[str, str]:
+    """Return server facts, and the version that is installed. Refused for a schema newer than this package."""
+    newest = schema_files()[-1].version
     with connections.transaction() as db:
         version = installed_version(db)
         facts = db.execute(_FACTS).fetchone() or {}
@@ -59,24 +67,33 @@ def check(connections: Connections) -> dict[str, str]:
             f"this Lockstep knows {newest}. Upgrade Lockstep here.",
             conn_id=connections.conn_id,
         )
-    if version < newest:
-        install(connections, known)
     return {
         "server": f"PostgreSQL {facts['server']}",
         "database": str(facts["database"]),
         "address": connections.address,
-        "schema": str(newest),
+        "schema": str(version),
     }
 
 
 def install(connections: Connections, known: list[SchemaFile]) -> None:
-    """Install what is missing, all of it or nothing."""
-    with connections.transaction(seconds=600) as db:
-        db.execute(_LOCK)
-        version = installed_version(db)
-        for file in known:
-            if file.version > version:
-                _install_one(db, file, connections)
+    """Install what is missing, all of it or nothing; Refused for a role that does not own the tables."""
+    try:
+        with connections.transaction(seconds=600) as db:
+            db.execute(_LOCK)
+            version = installed_version(db)
+            for file in known:
+                if file.version > version:
+                    _install_one(db, file, connections)
+    except Refused as problem:
+        if not isinstance(problem.__cause__, pg.InsufficientPrivilege):
+            raise
+        raise Refused(
+            f"the ledger ({connections.conn_id}, {connections.address}) has not the schema version "
+            f"{known[-1].version} of this Lockstep, and the role that logs in there may not change its tables. Run "
+            "`lockstep audit schema` once as the role that owns them (LOCKSTEP_LEDGER_URI), then `lockstep audit grants` "
+            "for this one.",
+            conn_id=connections.conn_id,
+        ) from problem
 
 
 def _install_one(db: Db, file: SchemaFile, connections: Connections) -> None:

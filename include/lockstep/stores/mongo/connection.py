@@ -26,8 +26,10 @@ TIMEOUTS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000}
 class Connection:
     """Hold the client, the database and what was found out about the server."""
 
-    def __init__(self, database: Mongo, uri: str, dbname: str) -> None:
+    def __init__(self, database: Mongo, uri: str, dbname: str, *, read_only: bool = False) -> None:
         self.declared = database
+        #: nothing may be written, not even to find out what the server can do
+        self.read_only = read_only
         self.dbname = dbname
         self.translate = Translator(database, uri, dbname)
         self._uri = uri
@@ -38,7 +40,7 @@ class Connection:
 
     def beside(self, dbname: str) -> Connection:
         """Return a connection to another database of the same server."""
-        made = Connection(self.declared, self._uri, dbname)
+        made = Connection(self.declared, self._uri, dbname, read_only=self.read_only)
         made._capabilities = self._capabilities
         return made
 
@@ -88,6 +90,12 @@ class Connection:
     def capabilities(self) -> Capabilities:
         with self._lock:
             if self._capabilities is None:
+                if self.read_only:
+                    raise Refused(
+                        f"{self.translate.where} is only looked at here, and what the server can do is found out by "
+                        "writing. Ask in a run that is no dry run.",
+                        conn_id=self.declared.conn_id,
+                    )
                 with self.translate("asking what it can do"):
                     self._capabilities = probe(self.db)
             return self._capabilities

@@ -63,6 +63,8 @@ def _measured(connection: Connection, name: str) -> tuple[int | None, int | None
 
 def _remember(connection: Connection, name: str, of: str | None) -> dict[str, Any]:
     noted = {"_id": name, "of": of, "at": datetime.now(timezone.utc).replace(microsecond=0)}
+    if connection.read_only:
+        return noted
     with connection.translate(f"noting that {name} is parked"):
         try:
             connection.collection(PARKS).insert_one(noted)

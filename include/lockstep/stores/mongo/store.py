@@ -35,8 +35,9 @@ from lockstep.stores.mongo.connection import Connection
 class MongoStore:
     """Read and write the documents of one database; see lockstep.engine.ports for the contract."""
 
-    def __init__(self, database: Mongo, uri: str, dbname: str) -> None:
-        self._take(Connection(database, uri, dbname))
+    def __init__(self, database: Mongo, uri: str, dbname: str, *, read_only: bool = False) -> None:
+        """`read_only`: nothing is written, not even to find out what the server can do."""
+        self._take(Connection(database, uri, dbname, read_only=read_only))
 
     def _take(self, connection: Connection) -> None:
         self.database = connection.declared

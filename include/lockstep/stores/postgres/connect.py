@@ -104,7 +104,9 @@ def _has_news(conn: Conn) -> bool:
 class Connector:
     """Open transactions on one database."""
 
-    def __init__(self, database: Postgres, conninfo: str) -> None:
+    def __init__(self, database: Postgres, conninfo: str, *, read_only: bool = False) -> None:
+        """`read_only`: the server lets no transaction of this connector write."""
+        self.read_only = read_only
         try:
             #: libpq parameters, the password among them
             self.params: dict[str, Any] = dict(conninfo_to_dict(conninfo))
@@ -177,7 +179,7 @@ class Connector:
                 conn.isolation_level = (
                     IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
                 )
-                conn.read_only = snapshot
+                conn.read_only = snapshot or self.read_only
                 self._known[conn] = self._pinned(conn, snapshot) if pinned else Known()
                 yield conn
                 conn.commit()

@@ -40,12 +40,20 @@ FACTS = "SELECT current_setting('server_version'), current_database(), current_u
 class PostgresStore:
     """A TableStore: see the port for what each method promises.
 
-    `conninfo`: a libpq string or URI, password included. `pg_bin`: where pg_dump is, before PATH.
+    `conninfo`: a libpq string or URI, password included. `pg_bin`: where pg_dump is, before PATH. `read_only`: nothing
+    is written, Lockstep's own schema included.
     """
 
-    def __init__(self, database: Postgres, conninfo: str, *, pg_bin: Path | None = None) -> None:
+    def __init__(
+        self,
+        database: Postgres,
+        conninfo: str,
+        *,
+        pg_bin: Path | None = None,
+        read_only: bool = False,
+    ) -> None:
         self.database = database
-        self._connector = Connector(database, conninfo)
+        self._connector = Connector(database, conninfo, read_only=read_only)
         self._pg_bin = pg_bin
         self._ready = False
 
@@ -58,7 +66,7 @@ class PostgresStore:
 
     def check(self) -> Mapping[str, str]:
         with self._connector.transaction() as conn:
-            schema = ensure(conn, self._connector.address)
+            schema = 0 if self._connector.read_only else ensure(conn, self._connector.address)
             version, dbname, user = one(conn, FACTS)
         self._ready = True
         return {"version": version, "database": dbname, "user": user, "schema": str(schema)}
@@ -212,7 +220,7 @@ class PostgresStore:
     def _own(self) -> Iterator[Conn]:
         """Give a transaction in which Lockstep's own schema is there."""
         with self._connector.transaction() as conn:
-            if not self._ready:
+            if not self._ready and not self._connector.read_only:
                 ensure(conn, self._connector.address)
             yield conn
         self._ready = True

@@ -32,10 +32,18 @@ class Connection:
     """Hold the client, the bucket's name and what was found out about the server."""
 
     def __init__(
-        self, database: Bucket, client_kwargs: Mapping[str, Any], bucket: str, *, root: str = ""
+        self,
+        database: Bucket,
+        client_kwargs: Mapping[str, Any],
+        bucket: str,
+        *,
+        root: str = "",
+        read_only: bool = False,
     ) -> None:
         """`root`: the prefix that the client is confined to, and that all keys are relative to; it ends in '/'."""
         self.declared = database
+        #: nothing may be written, not even to find out what the server can do
+        self.read_only = read_only
         self.bucket = bucket
         self.root = root
         named = f"{bucket}/{root}" if root else bucket
@@ -49,7 +57,7 @@ class Connection:
 
     def below(self, root: str) -> Connection:
         """Return a connection to the same bucket that is confined to a prefix of it."""
-        return Connection(self.declared, self._kwargs, self.bucket, root=root)
+        return Connection(self.declared, self._kwargs, self.bucket, root=root, read_only=self.read_only)
 
     @property
     def client(self) -> Any:
@@ -85,6 +93,8 @@ class Connection:
                     conn_id=self.declared.conn_id,
                 ) from None
         client.meta.events.register_first("needs-retry.s3", self.throttle.heard)
+        if self.read_only:
+            client.meta.events.register_first("before-call.s3", self._refuse_writes)
         if self.root:
             Rooted(self.bucket, self.root).confine(client)
         weakref.finalize(self, client.close)
@@ -94,9 +104,22 @@ class Connection:
     def capabilities(self) -> Capabilities:
         with self._lock:
             if self._capabilities is None:
+                if self.read_only:
+                    raise self._only_looked_at()
                 with self.translate("asking what it can do"):
                     self._capabilities = probe(self.client, self.bucket)
             return self._capabilities
+
+    def _refuse_writes(self, model: Any, **given: Any) -> None:
+        if not model.name.startswith(("Get", "Head", "List")):
+            raise self._only_looked_at()
+
+    def _only_looked_at(self) -> Refused:
+        return Refused(
+            f"{self.translate.where} is only looked at here, and nothing is written to it, not even to find out what "
+            "the server can do. Ask in a run that is no dry run.",
+            conn_id=self.declared.conn_id,
+        )
 
     def each(self, do: Callable[[Given], Found], given: Iterable[Given]) -> Iterator[Found]:
         """Do something for each, a few at a time, and yield what came of it in order.

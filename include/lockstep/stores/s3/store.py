@@ -35,8 +35,11 @@ from lockstep.stores.s3.state import look
 class S3Store:
     """Read and write the objects of one bucket; see lockstep.engine.ports for the contract."""
 
-    def __init__(self, database: Bucket, client_kwargs: Mapping[str, Any], bucket: str) -> None:
-        self._take(Connection(database, client_kwargs, bucket))
+    def __init__(
+        self, database: Bucket, client_kwargs: Mapping[str, Any], bucket: str, *, read_only: bool = False
+    ) -> None:
+        """`read_only`: nothing is written, not even to find out what the server can do."""
+        self._take(Connection(database, client_kwargs, bucket, read_only=read_only))
 
     def _take(self, connection: Connection) -> None:
         self.database = connection.declared

@@ -1,0 +1,1 @@
+"""Say what would run, without running or writing anything: the route is planned by `engine.routing`."""
