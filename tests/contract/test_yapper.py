@@ -54,6 +54,7 @@ def test_an_event_and_an_unread_row_for_each_subscriber_of_its_label_are_written
     assert event["created_at"] == datetime(2026, 3, 3, 21, 6, 7)  # noqa: DTZ001 - the column has no zone
     assert json.loads(str(event["data"])) == {
         "id": EVENT.id,
+        "label": "migration.applied",
         "revision": "0001",
         "text": "naïve 日本",
         "at": "2026-03-03T21:06:07+00:00",

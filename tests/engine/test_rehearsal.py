@@ -491,7 +491,7 @@ def test_a_rehearsal_opens_no_database_that_it_has_no_copy_of(world: World, rehe
             facts = " ".join(map(str, stage.services.store(one.database).check().values()))
             live = {world.mongo_db, world.auth_uri.rpartition("/")[2]}
             assert not live & set(facts.split())
-        assert stage.services.sinks == ()
+        assert stage.services.sinks() == ()
         assert stage.services.announcers() == ()
     finally:
         stage.close()

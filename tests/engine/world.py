@@ -192,7 +192,7 @@ def factory_of(world: World, log: PlainLog, **settings: Any) -> Callable[[Callab
             vault=vault,
             stores=stores,
             log=log,
-            sinks=(sink,),
+            sinks=lambda: (sink,),
             settings=Settings(**{**QUICK, **settings}),
             reached=reached,
         )

@@ -18,6 +18,7 @@ LockstepError
 ├── BackupNotProven             the backup does not match its manifest
 ├── StepsUnfinished             some operation of a direction is not done
 ├── NotAtTarget                 the run did not bring the database where it was asked to
+├── NotDelivered                events did not reach a sink, and a person has to look
 ├── StaleEpoch                  another worker has taken over; this one wrote nothing
 ├── UndoFailed                  what was done could not be undone exactly
 ├── Unsupported                 this server lacks what the operation needs
@@ -189,6 +190,10 @@ class StepsUnfinished(LockstepError):
 
 class NotAtTarget(LockstepError):
     """The run did not bring the database where it was asked to."""
+
+
+class NotDelivered(LockstepError):
+    """Events did not reach a sink, and time alone does not mend it."""
 
 
 class StaleEpoch(LockstepError):

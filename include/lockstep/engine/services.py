@@ -10,7 +10,17 @@ from typing import Any, Protocol, cast
 from lockstep.domain.environment import DEFAULT, Environment
 from lockstep.domain.pacing import Limits, Signal
 from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
-from lockstep.engine.ports import Announcer, DocumentStore, Ledger, ObjectStore, Sink, TableStore, Vault
+from lockstep.engine.ports import (
+    Announcer,
+    DocumentStore,
+    Ledger,
+    Meter,
+    NoMeter,
+    ObjectStore,
+    Sink,
+    TableStore,
+    Vault,
+)
 
 
 class Log(Protocol):
@@ -83,7 +93,8 @@ class Services:
     #: opens the store of a database; called once for each
     stores: Callable[[Database], Store]
     log: Log
-    sinks: tuple[Sink, ...] = ()
+    #: opens where events go: most tasks never ask
+    sinks: Callable[[], tuple[Sink, ...]] = tuple
     #: opens who is told of rehearsals: most tasks never ask
     announcers: Callable[[], tuple[Announcer, ...]] = tuple
     #: the project's own signals, by name
@@ -91,6 +102,8 @@ class Services:
     #: told what a shard came to, from time to time: for whoever shows it live
     told: Callable[[Mapping[str, Any]], None] = lambda facts: None
     settings: Settings = field(default_factory=Settings)
+    #: counts and times what is done
+    meter: Meter = field(default_factory=NoMeter)
     #: whose connections ledger, vault and stores were opened with
     environment: Environment = DEFAULT
     #: called with a place's name at each point where a crash would be hardest; tests kill there

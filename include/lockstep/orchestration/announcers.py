@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 GITHUB = ("LOCKSTEP_GITHUB_CONN_ID", "lockstep_github")
 WEBHOOK = ("LOCKSTEP_WEBHOOK_CONN_ID", "lockstep_webhook")
 GITHUB_API = "https://api.github.com"
+#: key of the extra under which the secret lies that bodies are signed with
+SIGNED_WITH = "signing_secret"
 #: what Airflow's HTTP hook keeps in the extra for itself; every other key is a header
 _OPTIONS = frozenset(
     {
@@ -37,6 +39,7 @@ _OPTIONS = frozenset(
         "srv_lookup",
         "repository",
         "headers",
+        SIGNED_WITH,
     }
 )
 
@@ -91,7 +94,8 @@ def endpoint(connection: Any, *, otherwise: str = "") -> Endpoint:
     extra = connection.extra_dejson
     given = {name: value for name, value in extra.items() if name not in _OPTIONS}
     headers = {str(name): str(value) for name, value in {**given, **(extra.get("headers") or {})}.items()}
-    mask(headers.values())
+    secret = str(extra.get(SIGNED_WITH) or "")
+    mask([*headers.values(), secret])
     if connection.password:
         headers["Authorization"] = _authorization(connection)
     verify = extra.get("verify", extra.get("verify_ssl", True))
@@ -101,6 +105,7 @@ def endpoint(connection: Any, *, otherwise: str = "") -> Endpoint:
         headers=headers,
         verify=verify if isinstance(verify, str) else bool(verify),
         timeout=float(extra.get("timeout") or 10.0),
+        secret=secret,
     )
 
 

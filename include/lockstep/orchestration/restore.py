@@ -8,6 +8,7 @@ from pathlib import Path
 from airflow.sdk import DAG, TriggerRule
 from airflow.sdk.definitions.param import ParamsDict
 
+from lockstep.orchestration.assets import outlets
 from lockstep.orchestration.factory import new_dag
 from lockstep.orchestration.restore_params import restore_params
 from lockstep.orchestration.shape import EMIT, OPEN_RUN, OUTCOME, RECORD
@@ -62,7 +63,7 @@ def build_restore(folder: Path) -> DAG:
         PutDatabaseBack, dag, PUT_BACK, group=group, over=opened, label="database", own={"path": path}
     )
     record = stamp(RecordRestore, dag, RECORD, rule=TriggerRule.ALL_DONE, path=path)
-    emit = stamp(Emit, dag, EMIT, path=path)
+    emit = stamp(Emit, dag, EMIT, outlets=outlets(), path=path)
     outcome = stamp(
         RestoreOutcome, dag, OUTCOME, rule=TriggerRule.ALL_DONE, path=path, returns_dag_result=True
     )

@@ -8,11 +8,11 @@ operator makes them: the same attributes under a new name.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule
+from airflow.sdk import DAG, AssetAlias, BaseOperator, TaskGroup, TriggerRule
 from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.param import ParamsDict
@@ -38,6 +38,7 @@ def stamp(
     *,
     group: TaskGroup | None = None,
     rule: TriggerRule = TriggerRule.ALL_SUCCESS,
+    outlets: Sequence[AssetAlias] = (),
     **own: Any,
 ) -> Kind:
     """Add a task of a kind to a DAG and a group, with attributes of its own."""
@@ -50,7 +51,7 @@ def stamp(
         upstream_task_ids=set(),
         downstream_task_ids=set(),
         inlets=[],
-        outlets=[],
+        outlets=list(outlets),
         executor_config={},
         params=ParamsDict(),
         _BaseOperator__init_kwargs={},

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 
 from lockstep.domain.errors import DataError, LockstepError, Refused, Unavailable
+from lockstep.domain.events import payload
 from lockstep.domain.exchange import Event
 
 # Settings of this transaction alone: a pooler may give the session to somebody else.
@@ -183,9 +184,8 @@ def _emit(db: psycopg.Connection[DictRow], event: Event) -> None:
 
 
 def _data(event: Event) -> str:
-    """Return the event as JSON text; `id` and `at` are ours."""
-    said = {name: value for name, value in event.data.items() if name not in ("id", "at")}
-    return json.dumps({"id": event.id, **said, "at": _utc(event.at).isoformat()})
+    """Return the event as JSON text; the label has a column of its own, and stands here as well."""
+    return json.dumps(payload(event))
 
 
 def _utc(at: datetime) -> datetime:

@@ -7,7 +7,10 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
+from lockstep.domain.approval import Approval
 from lockstep.domain.backups import Proof, StoredBackup
+from lockstep.domain.events import Relayed
+from lockstep.domain.history import BrokenLink, Head, Segment
 from lockstep.domain.parked import Parked
 from lockstep.domain.progress import Fence, KeyRange, Manifest, Progress
 from lockstep.domain.quarantine import Quarantined, QuarantinedRecord
@@ -65,6 +68,12 @@ class LedgerUnit(Protocol):
         self, run_id: str | None, kind: str, detail: Mapping[str, Any], *, who: str | None = None
     ) -> None:
         """Append a history entry that is no status change; `who` did it, unless it was who asked for the run."""
+
+    def add_approval(self, approval: Approval) -> Approval:
+        """Keep an approval, given now on the ledger's clock; return it as it is kept."""
+
+    def void_approval(self, approval_id: int, why: str) -> bool:
+        """Let an approval count no more; return whether it did until now."""
 
     def say(self, run_id: str, label: str, data: Mapping[str, Any]) -> str:
         """Put an event into the outbox; return its id (a UUID)."""
@@ -159,7 +168,11 @@ class Ledger(Protocol):
     def set_batch_state(self, run_id: str, phase: str, entry: BatchEntry, state: str) -> None: ...
 
     def save_backup(self, manifest: Manifest, *, proof: Proof | None) -> None:
-        """Save a backup, and how it was proven; saved again without a proof, it is unproven."""
+        """Save a backup, and how it was proven; saved again without a proof, it is unproven.
+
+        It replaces what an earlier attempt of the run saved for that database. StaleEpoch where the run's backups
+        are proven already.
+        """
 
     def backups(self, run_id: str) -> list[Manifest]:
         """Return the backups of a run, proven or not; `Run.backed_up` says whether all of them are."""
@@ -218,10 +231,31 @@ class Ledger(Protocol):
 
     def comparisons(self, run_id: str | None = None) -> list[Compared]: ...
 
+    def approvals(self, revision: str | None = None) -> list[Approval]:
+        """Return who allowed what, of one revision or of all; the latest first."""
+
     def history(self, revision: str | None = None) -> list[dict[str, Any]]: ...
 
     def verify_history(self) -> str | None:
         """Recompute the hash chain; return the first broken entry's id, or None."""
+
+    def broken_link(self) -> BrokenLink | None:
+        """Recompute the hash chain; return the first place where it does not hold, or None."""
+
+    def entries(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return the history's entries that follow an id as plain JSON, oldest first."""
+
+    def history_head(self) -> Head:
+        """Return where the history's chain ends."""
+
+    def segments(self) -> list[Segment]:
+        """Return what of the history was put into the vault, in order."""
+
+    def archived(self) -> int:
+        """Return the id of the last entry that was put into the vault; 0 for none."""
+
+    def add_segment(self, segment: Segment) -> None:
+        """Note that a segment lies in the vault; noted before, nothing changes."""
 
     def pending_events(self) -> int: ...
 
@@ -229,4 +263,25 @@ class Ledger(Protocol):
         """Hand pending events to a sink in order, marking each as it goes; return how many went.
 
         An event that fails stays, with its error, and those of the same run behind it wait.
+        """
+
+    def busy_sinks(self, sinks: Sequence[str]) -> list[str]:
+        """Return which of these sinks, by name, have events to get, or events that a carrier has; one query."""
+
+    def waiting_for(self, sink: str) -> int:
+        """Return how many events a sink, by name, is still to get; those with a carrier are not counted."""
+
+    def relay(
+        self,
+        sink: Sink,
+        *,
+        limit: int = 100,
+        also: Mapping[str, Any] | None = None,
+        at_once: bool = False,
+    ) -> Relayed:
+        """Do the same for the events whose time has come, and raise only what the ledger itself raises.
+
+        What failed is tried again later and later, up to an hour, and sooner once the sink takes another event; a
+        sink that fails three times in a row is left alone until the next call. `also`: fields that every event is
+        given besides its own. `at_once`: whatever is pending is tried now.
         """

@@ -17,13 +17,21 @@ class Vault(Protocol):
     def write(self, path: str, part: BackupPart) -> BackupFile:
         """Stream a part to `path`, in bounded memory; return its size and SHA-256 as sent."""
 
-    def write_many(self, folder: str, parts: Iterable[BackupPart]) -> list[BackupFile]:
-        """Write parts below a folder, several at a time where they are small."""
+    def write_many(
+        self, folder: str, parts: Iterable[BackupPart], *, instead_of: str = ""
+    ) -> list[BackupFile]:
+        """Write parts below a folder, several at a time where they are small.
+
+        Uploads below `instead_of`, or else the folder, that an earlier process did not finish are aborted first.
+        """
 
     def digest(self, path: str) -> tuple[int, str]:
         """Read `path` back; return its size and SHA-256."""
 
     def put(self, path: str, body: bytes, content_type: str = "application/octet-stream") -> None: ...
+
+    def put_new(self, path: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
+        """Write an object that is not there yet; False, and nothing is written, where it is."""
 
     def get(self, path: str) -> bytes: ...
 

@@ -12,7 +12,7 @@ from lockstep.domain.errors import Refused
 from lockstep.domain.rehearsal import Rehearsal
 from lockstep.domain.resources import Database
 from lockstep.domain.scratch import refuse_live, scratch_name
-from lockstep.engine.ports import Ledger
+from lockstep.engine.ports import Ledger, NoMeter
 from lockstep.engine.ports.gauges import Gauge
 from lockstep.engine.rehearsing.recorder import Recorder
 from lockstep.engine.rehearsing.vault import FolderVault
@@ -123,8 +123,9 @@ def on_copies(
         ledger=ledger,
         vault=FolderVault(vault=services.vault, folder=folder),
         stores=only(copies),
-        sinks=(),
+        sinks=tuple,
         announcers=tuple,
+        meter=NoMeter(),
         log=log,
         settings=replace(
             services.settings,

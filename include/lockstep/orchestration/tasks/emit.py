@@ -8,7 +8,7 @@ from lockstep.orchestration.tasks.base import Desk, LockstepTask
 
 
 class Emit(LockstepTask):
-    """Deliver what waits in the outbox."""
+    """Try to deliver what waits in the outbox; the relay sees to the rest."""
 
     def work(self, desk: Desk) -> Any:
         from lockstep.orchestration import calls
@@ -20,6 +20,6 @@ class Emit(LockstepTask):
 
     def after_failure(self, desk: Desk) -> str:
         return (
-            "the data and the ledger are as recorded, and the events stay in the outbox: the next run delivers "
-            "them, or clear this task."
+            "the data and the ledger are as recorded, and the events stay in the outbox: the DAG relay delivers "
+            "them, or the next run, or clear this task."
         )

@@ -26,7 +26,7 @@ class Webhook:
     def send(self, news: Announcement, *, tried_before: bool) -> Sent:
         event = cloud_event(news, self._source)
         headers = {"Content-Type": CONTENT_TYPE, "User-Agent": "lockstep"}
-        request(self._endpoint, "POST", body=event, headers=headers)
+        request(self._endpoint, "POST", body=event, headers=headers, signed_as=event["id"])
         return Sent(said=f"{event['type']} is delivered to {self._endpoint.shown}")
 
 

@@ -7,13 +7,18 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
+from lockstep.domain.approval import Approval
 from lockstep.domain.backups import Proof, StoredBackup
+from lockstep.domain.events import Relayed
+from lockstep.domain.history import BrokenLink, Head, Segment
 from lockstep.domain.parked import Parked
 from lockstep.domain.progress import Fence, KeyRange, Manifest, Progress
 from lockstep.domain.quarantine import Quarantined, QuarantinedRecord
 from lockstep.domain.rehearsal import Compared, Rehearsal
 from lockstep.domain.run import BatchEntry, RevisionState, Run, ShardState, Standing
+from lockstep.domain.surroundings import Surroundings, here
 from lockstep.stores.ledger import (
+    approvals,
     backups,
     batches,
     history,
@@ -36,9 +41,18 @@ class PostgresLedger:
     """The ledger. Threads may share it; each call is one transaction of its own."""
 
     def __init__(
-        self, conninfo: str, *, conn_id: str = "lockstep_ledger", lock_timeout: float = 10.0
+        self,
+        conninfo: str,
+        *,
+        conn_id: str = "lockstep_ledger",
+        lock_timeout: float = 10.0,
+        surroundings: Surroundings | None = None,
     ) -> None:
-        """`conninfo`: libpq's, as text or URI. `lock_timeout`: seconds that a call waits for a lock."""
+        """`conninfo`: libpq's, as text or URI. `lock_timeout`: seconds that a call waits for a lock.
+
+        `surroundings`: what the history's entries say of where they are written; this process, unless more is known.
+        """
+        self._surroundings = surroundings or here()
         self._connections = Connections(conninfo, conn_id=conn_id, lock_timeout=lock_timeout)
 
     def __repr__(self) -> str:
@@ -54,7 +68,7 @@ class PostgresLedger:
 
     def unit(self) -> AbstractContextManager[PostgresLedgerUnit]:
         """Open a transaction under the chain's lock; Unavailable, naming the holder, where it is not free."""
-        return unit(self._connections)
+        return unit(self._connections, self._surroundings)
 
     def revisions(self) -> dict[str, RevisionState]:
         with self._connections.transaction() as db:
@@ -232,13 +246,43 @@ class PostgresLedger:
         with self._connections.transaction() as db:
             return rehearsals.comparisons(db, run_id)
 
+    def approvals(self, revision: str | None = None) -> list[Approval]:
+        with self._connections.transaction() as db:
+            return approvals.read(db, revision)
+
     def history(self, revision: str | None = None) -> list[dict[str, Any]]:
         """Return entries as plain JSON, oldest first."""
         with self._connections.transaction() as db:
             return history.read(db, revision)
 
     def verify_history(self) -> str | None:
+        broken = self.broken_link()
+        return None if broken is None else str(broken.id)
+
+    def broken_link(self) -> BrokenLink | None:
         return history.verify(self._connections)
+
+    def entries(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return the entries that follow an id as plain JSON, oldest first."""
+        with self._connections.transaction() as db:
+            return history.entries(db, after, limit)
+
+    def history_head(self) -> Head:
+        with self._connections.transaction() as db:
+            return history.head(db)
+
+    def segments(self) -> list[Segment]:
+        with self._connections.transaction() as db:
+            return history.segments(db)
+
+    def archived(self) -> int:
+        """Return the id of the last entry that was put into the vault."""
+        with self._connections.transaction() as db:
+            return history.archived(db)
+
+    def add_segment(self, segment: Segment) -> None:
+        with self._connections.transaction() as db:
+            history.add_segment(db, segment)
 
     def pending_events(self) -> int:
         with self._connections.transaction() as db:
@@ -247,3 +291,21 @@ class PostgresLedger:
     def deliver(self, sink: outbox.Receiver, *, limit: int = 100) -> int:
         """Hand pending events to a sink, run by run in order; raise the first failure after trying all."""
         return outbox.deliver(self._connections, sink, limit)
+
+    def busy_sinks(self, sinks: Sequence[str]) -> list[str]:
+        return outbox.busy(self._connections, sinks)
+
+    def waiting_for(self, sink: str) -> int:
+        with self._connections.transaction() as db:
+            return outbox.waiting_for(db, sink)
+
+    def relay(
+        self,
+        sink: outbox.Receiver,
+        *,
+        limit: int = 100,
+        also: Mapping[str, Any] | None = None,
+        at_once: bool = False,
+    ) -> Relayed:
+        """Hand a sink the events whose time has come, run by run in order; say what came of it."""
+        return outbox.relay(self._connections, sink, limit=limit, also=also or {}, at_once=at_once)

@@ -2,68 +2,27 @@
 
 Each sink has its own queue over the same events, so that one that fails holds up nobody else. An attempt
 is counted, and committed, before the sink is called: after a crash the sink is told that it may have it.
+One that fails is tried again later and later, and at once when the sink has taken another event.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
+from lockstep.domain.backoff import backoff
 from lockstep.domain.errors import LockstepError, Refused, Unavailable
+from lockstep.domain.events import Relayed, Undelivered
 from lockstep.domain.exchange import Event
+from lockstep.stores.ledger import deliveries
 from lockstep.stores.ledger.connect import Connections, Db
-from lockstep.stores.ledger.plain import error_text, utc
-
-# Events that this sink's queue does not hold yet.
-_QUEUE = """
-    INSERT INTO _migration_deliveries (sink, outbox_id, run_id)
-    SELECT %(sink)s, o.id, o.run_id FROM _migration_outbox o
-    WHERE NOT EXISTS (SELECT FROM _migration_deliveries d WHERE d.sink = %(sink)s AND d.outbox_id = o.id)
-    ORDER BY o.id
-    ON CONFLICT DO NOTHING
-"""
-# The next event whose run has nothing earlier pending. What another relay has in hand is skipped, and with
-# it what follows in that run, since it is still pending for every other transaction.
-_NEXT = """
-    SELECT d.outbox_id FROM _migration_deliveries d
-    WHERE d.sink = %(sink)s AND d.delivered_at IS NULL AND d.run_id <> ALL(%(stuck)s)
-      AND NOT EXISTS (
-          SELECT FROM _migration_deliveries e
-          WHERE e.sink = d.sink AND e.run_id = d.run_id AND e.outbox_id < d.outbox_id
-            AND e.delivered_at IS NULL
-      )
-    ORDER BY d.outbox_id LIMIT 1 FOR UPDATE OF d SKIP LOCKED
-"""
-# One more attempt, known before it is made.
-_COUNT = """
-    UPDATE _migration_deliveries SET attempts = attempts + 1, tried_at = clock_timestamp()
-    WHERE sink = %s AND outbox_id = %s
-"""
-# The event, if it is still to be delivered and no other relay has it in hand.
-_HOLD = """
-    SELECT attempts FROM _migration_deliveries
-    WHERE sink = %s AND outbox_id = %s AND delivered_at IS NULL FOR UPDATE SKIP LOCKED
-"""
-# What is to be said.
-_EVENT = "SELECT event_id, run_id, label, data, at FROM _migration_outbox WHERE id = %s"
-# It arrived.
-_DELIVERED = """
-    UPDATE _migration_deliveries SET delivered_at = clock_timestamp(), error = NULL
-    WHERE sink = %s AND outbox_id = %s
-"""
-# It did not.
-_FAILED = (
-    "UPDATE _migration_deliveries SET error = %s WHERE sink = %s AND outbox_id = %s AND delivered_at IS NULL"
-)
-# Events that no sink has, or that a sink is still to get.
-_PENDING = """
-    SELECT count(*) AS pending FROM _migration_outbox o
-    WHERE NOT EXISTS (SELECT FROM _migration_deliveries d WHERE d.outbox_id = o.id)
-       OR EXISTS (SELECT FROM _migration_deliveries d WHERE d.outbox_id = o.id AND d.delivered_at IS NULL)
-"""
+from lockstep.stores.ledger.plain import error_text
 
 #: seconds that a sink may take while the ledger's transaction waits for it
 _SINK_SECONDS = 300
+#: events that fail one after another until a sink counts as down, and is left alone for now
+_DOWN = 3
 
 
 class Receiver(Protocol):
@@ -74,78 +33,197 @@ class Receiver(Protocol):
     def deliver(self, event: Event, *, tried_before: bool) -> None: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """An event that did not arrive, and why."""
+@runtime_checkable
+class LateReceiver(Protocol):
+    """What it needs of one that says only later whether an event arrived."""
 
-    event: Event
-    run_id: str
-    error: Exception
+    name: str
+    #: what carries the events that are delivered now
+    carrier: str
+    #: seconds after which a carrier that has not brought an event is not waited for any more
+    settles: float
+    #: seconds after which an event is too old to be queued
+    horizon: float
+
+    def deliver(self, event: Event, *, tried_before: bool) -> None: ...
+
+    def arrived(self, event: Event) -> bool: ...
+
+
+@dataclass
+class _Round:
+    """What comes of one call."""
+
+    delivered: int = 0
+    handed: int = 0
+    failures: list[Undelivered] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+    #: failures since the last event that arrived
+    in_a_row: int = 0
+
+    @property
+    def stuck(self) -> list[str]:
+        """The runs that wait for an event that failed in this round."""
+        return [failure.run_id for failure in self.failures]
 
 
 def pending(db: Db) -> int:
-    row = db.execute(_PENDING).fetchone()
-    return int(row["pending"]) if row else 0
+    return deliveries.pending(db)
+
+
+def waiting_for(db: Db, sink: str) -> int:
+    return deliveries.waiting_for(db, sink)
+
+
+def relay(
+    connections: Connections,
+    sink: Receiver,
+    *,
+    limit: int,
+    also: Mapping[str, Any],
+    at_once: bool,
+) -> Relayed:
+    """Try up to `limit` events of one sink, those that wait for a later try left out unless `at_once`.
+
+    Raises only what the ledger raises.
+    """
+    done = _round(connections, sink, limit, also, at_once)
+    with connections.transaction() as db:
+        waiting, oldest = deliveries.standing(db, sink.name)
+    return Relayed(
+        sink=sink.name,
+        delivered=done.delivered,
+        handed=done.handed,
+        failures=tuple(done.failures),
+        waiting=waiting,
+        oldest=oldest,
+    )
 
 
 def deliver(connections: Connections, sink: Receiver, limit: int) -> int:
-    """Try up to `limit` events; return how many went, or raise the first failure when all were tried."""
+    """Try up to `limit` events now; return how many went, or raise the first failure when all were tried."""
+    done = _round(connections, sink, limit, {}, at_once=True)
+    if done.failures:
+        raise _first(sink, done) from done.errors[0]
+    return done.delivered
+
+
+def busy(connections: Connections, sinks: Sequence[str]) -> list[str]:
+    """Return which of these sinks have events to get, or to say of whether they arrived; one query."""
     with connections.transaction() as db:
-        db.execute(_QUEUE, {"sink": sink.name})
-    delivered = 0
-    failures: list[Failure] = []
+        return deliveries.busy(db, sinks)
+
+
+def _round(
+    connections: Connections, sink: Receiver, limit: int, also: Mapping[str, Any], at_once: bool
+) -> _Round:
+    done = _Round()
+    late = sink if isinstance(sink, LateReceiver) else None
+    with connections.transaction() as db:
+        deliveries.queue(db, sink.name, late.horizon if late else None)
+    if late is not None:
+        done.delivered += _settle(connections, late, also)
+    carrier = late.carrier if late else ""
     for _ in range(limit):
-        outbox_id = _announce(connections, sink, [failure.run_id for failure in failures])
+        outbox_id = _announce(connections, sink, carrier, done.stuck, at_once)
         if outbox_id is None:
             break
-        outcome = _hand_over(connections, sink, outbox_id)
-        if isinstance(outcome, Failure):
-            _keep(connections, sink, outbox_id, outcome)
-            failures.append(outcome)
-        else:
-            delivered += outcome
-    if failures:
-        raise _first(sink, failures) from failures[0].error
-    return delivered
+        _hand_over(connections, sink, outbox_id, also, carrier, done)
+        if done.in_a_row >= _DOWN:
+            break
+    if done.delivered:
+        # It answers again: what waits because it did not is tried with the next round.
+        with connections.transaction() as db:
+            deliveries.wake(db, sink.name)
+    return done
 
 
-def _announce(connections: Connections, sink: Receiver, stuck: list[str]) -> int | None:
+def _settle(connections: Connections, sink: LateReceiver, also: Mapping[str, Any]) -> int:
+    """Ask of each event that another carrier has whether it arrived; return how many did.
+
+    What did not is queued again once its carrier has had its time: Airflow knows nothing of a task that died.
+    """
+    arrived = 0
+    with connections.transaction(idle=_SINK_SECONDS) as db:
+        for held in deliveries.carried(db, sink.name, sink.carrier, sink.settles):
+            event, _ = deliveries.event(db, held.outbox_id, also)
+            if sink.arrived(event):
+                deliveries.delivered(db, sink.name, held.outbox_id)
+                arrived += 1
+            elif held.overdue:
+                deliveries.taken_back(db, sink.name, held.outbox_id)
+    return arrived
+
+
+def _announce(
+    connections: Connections, sink: Receiver, carrier: str, stuck: list[str], at_once: bool
+) -> int | None:
     """Commit that the next event is about to be tried; None where there is none."""
     with connections.transaction() as db:
-        row = db.execute(_NEXT, {"sink": sink.name, "stuck": stuck}).fetchone()
-        if row is None:
-            return None
-        db.execute(_COUNT, [sink.name, row["outbox_id"]])
-        return int(row["outbox_id"])
+        return deliveries.announce(db, sink.name, carrier, stuck, at_once)
 
 
-def _hand_over(connections: Connections, sink: Receiver, outbox_id: int) -> int | Failure:
-    """Deliver one event and mark it, with its row locked; 0 where another relay was faster."""
+def _hand_over(
+    connections: Connections,
+    sink: Receiver,
+    outbox_id: int,
+    also: Mapping[str, Any],
+    carrier: str,
+    done: _Round,
+) -> None:
+    """Deliver one event and mark it, with its row locked; nothing where another relay was faster."""
     with connections.transaction(idle=_SINK_SECONDS) as db:
-        held = db.execute(_HOLD, [sink.name, outbox_id]).fetchone()
-        if held is None:
-            return 0
-        event, run_id = _event(db, outbox_id)
+        attempts = deliveries.hold(db, sink.name, outbox_id)
+        if attempts is None:
+            return
+        event, run_id = deliveries.event(db, outbox_id, also)
+        problem: Exception | None = None
         try:
             # Attempts are read under the lock: another relay may have tried, and died, since we counted.
-            sink.deliver(event, tried_before=held["attempts"] > 1)
+            sink.deliver(event, tried_before=attempts > 1)
         except Exception as error:
-            return Failure(event=event, run_id=run_id, error=error)
-        db.execute(_DELIVERED, [sink.name, outbox_id])
-        return 1
+            problem = error
+        else:
+            _mark(db, sink, outbox_id, carrier, done)
+    if problem is not None:
+        failure = Undelivered(
+            event_id=event.id,
+            label=event.label,
+            run_id=run_id,
+            said=_said(problem),
+            refused=isinstance(problem, LockstepError) and not problem.transient,
+            attempts=attempts,
+            at=event.at,
+        )
+        _keep(connections, sink, outbox_id, failure, problem)
+        done.failures.append(failure)
+        done.errors.append(problem)
+        done.in_a_row += 1
 
 
-def _event(db: Db, outbox_id: int) -> tuple[Event, str]:
-    row = db.execute(_EVENT, [outbox_id]).fetchone()
-    if row is None:
-        raise LockstepError(f"the ledger has lost row {outbox_id} of _migration_outbox. Restore the ledger.")
-    event = Event(id=str(row["event_id"]), label=row["label"], data=row["data"], at=utc(row["at"]))
-    return event, row["run_id"]
+def _mark(db: Db, sink: Receiver, outbox_id: int, carrier: str, done: _Round) -> None:
+    if carrier:
+        deliveries.handed(db, sink.name, outbox_id, carrier)
+        done.handed += 1
+    else:
+        deliveries.delivered(db, sink.name, outbox_id)
+        done.delivered += 1
+    done.in_a_row = 0
 
 
-def _keep(connections: Connections, sink: Receiver, outbox_id: int, failure: Failure) -> None:
+def _keep(
+    connections: Connections, sink: Receiver, outbox_id: int, failure: Undelivered, problem: Exception
+) -> None:
+    asked = problem.fields.get("retry_after") if isinstance(problem, LockstepError) else None
     with connections.transaction() as db:
-        db.execute(_FAILED, [error_text(_said(failure.error)), sink.name, outbox_id])
+        deliveries.failed(
+            db,
+            sink.name,
+            outbox_id,
+            error=error_text(failure.said) or "",
+            refused=failure.refused,
+            seconds=backoff(failure.attempts, asked=asked),
+        )
 
 
 def _said(error: Exception) -> str:
@@ -153,17 +231,16 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, LockstepError) else type(error).__name__
 
 
-def _first(sink: Receiver, failures: list[Failure]) -> LockstepError:
-    first = failures[0]
-    kept = isinstance(first.error, LockstepError) and not first.error.transient
-    kind = Refused if kept else Unavailable
-    others = f" {len(failures) - 1} other run(s) wait too." if len(failures) > 1 else ""
+def _first(sink: Receiver, done: _Round) -> LockstepError:
+    first = done.failures[0]
+    kind = Refused if first.refused else Unavailable
+    others = f" {len(done.failures) - 1} other run(s) wait too." if len(done.failures) > 1 else ""
     return kind(
-        f"event {first.event.label!r} ({first.event.id}) of run {first.run_id} did not reach {sink.name}: "
-        f"{_said(first.error)} It stays in the outbox, with those of its run behind it, "
+        f"event {first.label!r} ({first.event_id}) of run {first.run_id} did not reach {sink.name}: "
+        f"{first.said} It stays in the outbox, with those of its run behind it, "
         f"until a relay delivers it.{others}",
         sink=sink.name,
-        event=first.event.id,
+        event=first.event_id,
         run=first.run_id,
-        failed=len(failures),
+        failed=len(done.failures),
     )
