@@ -8,10 +8,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from lockstep.domain.approval import Allowed, Standing
 from lockstep.domain.chain import load_chain
 from lockstep.domain.environment import DEFAULT, Environment
 from lockstep.domain.errors import Held, LockstepError, Refused, StepsUnfinished
 from lockstep.domain.loading import load_revision
+from lockstep.domain.plan import Plan, PlannedRevision
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus
@@ -47,6 +49,30 @@ class Services:
     environment: Environment = DEFAULT
 
 
+def planned_as(*steps: Any) -> Plan:
+    """Return a plan of these steps."""
+    return Plan(target="head", direction="upgrade", environment="production", revisions=steps)
+
+
+def step(revision: str, state: Standing = Standing.NEEDED) -> PlannedRevision:
+    """Return a step of a plan that a person has to allow, unless its standing is another."""
+    return PlannedRevision(
+        revision=revision,
+        description="A step.",
+        direction="upgrade",
+        dag_id=f"revision_{revision}",
+        checksum="c" * 64,
+        plan_sha256="d" * 64,
+        transaction="batched",
+        operations=(),
+        backups=(),
+        predicted=None,
+        rehearsal=None,
+        findings=(),
+        approval=Allowed(state=state, why="production asks for every revision"),
+    )
+
+
 @dataclass
 class ScriptedEngine:
     """Stands in for `lockstep.orchestration.calls`. What it is asked to do is kept in `asked`."""
@@ -66,6 +92,11 @@ class ScriptedEngine:
     quarantined: list[Any] = field(default_factory=list)
     #: what a person was asked about, and chose
     chosen: list[tuple[str, str, str]] = field(default_factory=list)
+    #: what a plan says, and which revisions a person has to allow, one time after another
+    plan: Any = field(default_factory=lambda: planned_as())
+    wanted_approvals: list[Any] = field(default_factory=list)
+    #: what a person said to them: yes or no, who, and to which
+    answers: list[tuple[str, str, list[str]]] = field(default_factory=list)
     #: what open_run was given
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -257,6 +288,26 @@ class ScriptedEngine:
 
     def check_way_down(self, services: Any, chain: Any, revisions: list[str], params: Any) -> None:
         self.reach("check_way_down", *revisions)
+
+    def planned(self, services: Any, chain: Any, hops: list[Hop], **given: Any) -> Any:
+        return self.plan
+
+    def one_step(self, services: Any, chain: Any, revision: Revision, direction: str, pages: str) -> Any:
+        self.reach("one_step", revision.id, direction)
+        return self.plan
+
+    def refuse_plan(self, services: Any, plan: Any) -> None:
+        self.reach("refuse_plan")
+
+    def approval_wanted(self, services: Any, chain: Any, revision: Revision, *given: Any, **more: Any) -> Any:
+        return self.wanted_approvals.pop(0) if self.wanted_approvals else None
+
+    def approve(self, services: Any, marks: Any, caller: Any, *, by: str, at: Any) -> None:
+        self.answers.append(("yes", by, [mark.revision for mark in marks]))
+
+    def reject(self, services: Any, marks: Any, caller: Any, *, by: str, at: Any) -> None:
+        self.answers.append(("no", by, [mark.revision for mark in marks]))
+        raise Refused(f"{by} rejected it")
 
     def plan_route(self, services: Any, chain: Any, *, target: str, direction: str) -> list[Hop]:
         self.reach("plan_route", target, direction)

@@ -69,6 +69,8 @@ def test_the_form_asks_by_default_and_reconciles(project: Path) -> None:
     params = build(project).params.dump()
 
     assert params == {
+        "environment": "default",
+        "dry_run": False,
         "backup": "",
         "resource": "",
         "into": "",

@@ -13,6 +13,7 @@ from lockstep.domain.operations.restore import Restore
 from lockstep.domain.revision import Direction, Revision
 from lockstep.domain.run import Caller, Pause, RevisionState, Run
 from lockstep.domain.status import UNSETTLED, RunStatus, Status
+from lockstep.engine.auditing.noting import note_opened
 from lockstep.engine.counting import BEFORE, note_before
 from lockstep.engine.guard import reopen
 from lockstep.engine.ports import LedgerUnit
@@ -71,7 +72,7 @@ def _opened(
         state = states[revision.id]
         if params.get("redrive"):
             return _redrive(services, unit, revision, direction, caller, params, state)
-        if _is_there(states[revision.id].status, direction):
+        if is_there(states[revision.id].status, direction):
             return _nothing(services, unit, revision, direction, caller, params)
         refuse_out_of_order(chain, revision, direction, states)
         refuse_unjournaled(unit, revision, direction, state)
@@ -190,7 +191,8 @@ def refuse_unjournaled(
         )
 
 
-def _is_there(status: Status, direction: Direction) -> bool:
+def is_there(status: Status, direction: Direction) -> bool:
+    """Whether a revision is where a direction would bring it."""
     if direction == "upgrade":
         return status is Status.APPLIED
     return status in (Status.PENDING, Status.ROLLED_BACK)
@@ -247,7 +249,8 @@ def _take_over(
         )
     refuse_changed(held, revision)
     services.log.warning("taking over a run that was left half-way", run=held.id, left_by=holder)
-    unit.note(held.id, "taken_over", {"from": holder, "by": f"{caller.dag_id} / {caller.dag_run_id}"})
+    by = f"{caller.dag_id} / {caller.dag_run_id}"
+    unit.note(held.id, "taken_over", {"from": holder, "by": by}, who=caller.by)
     return unit.change_run(held.id, caller=caller, epoch=held.epoch + 1)
 
 
@@ -329,6 +332,7 @@ def _nothing(
 ) -> Run:
     run = _new_run(revision, direction, caller, params, status=RunStatus.NOTHING_TO_DO)
     unit.add_run(run)
+    note_opened(unit, run, description=revision.description)
     where = "applied" if direction == "upgrade" else "not applied"
     services.log.info(f"nothing to do: revision {revision.id} is {where} already", run=run.id)
     return unit.change_run(run.id, status=RunStatus.NOTHING_TO_DO)
@@ -347,6 +351,7 @@ def _begin(
     source = state.applied_run if again else None
     run = _new_run(revision, direction, caller, params, status=RunStatus.OPEN, source_run=source)
     unit.add_run(run)
+    note_opened(unit, run, description=revision.description)
     unit.say(
         run.id,
         "migration.started",

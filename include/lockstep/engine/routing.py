@@ -51,18 +51,19 @@ def plan_route(services: Services, chain: Chain, *, target: str, direction: Dire
 
 def _up(chain: Chain, states: dict[str, RevisionState], target: str) -> list[Hop]:
     wanted = chain.revisions[: chain.index(target)]
-    return [_hop(r, "upgrade") for r in wanted if states[r.id].status is not Status.APPLIED]
+    return [hop_of(r, "upgrade") for r in wanted if states[r.id].status is not Status.APPLIED]
 
 
 def _down(chain: Chain, states: dict[str, RevisionState], target: str) -> list[Hop]:
     standing = [r for r in chain.revisions if states[r.id].status in (Status.APPLIED, Status.ROLLING_BACK)]
     if target == PREVIOUS:
-        return [_hop(r, "downgrade") for r in standing[-1:]]
+        return [hop_of(r, "downgrade") for r in standing[-1:]]
     keep = chain.index(target)
-    return [_hop(r, "downgrade") for r in reversed(standing) if chain.revisions.index(r) >= keep]
+    return [hop_of(r, "downgrade") for r in reversed(standing) if chain.revisions.index(r) >= keep]
 
 
-def _hop(revision: Revision, direction: Direction) -> Hop:
+def hop_of(revision: Revision, direction: Direction) -> Hop:
+    """Return the hop that moves a revision one step."""
     return Hop(
         revision_id=revision.id,
         dag_id=revision.dag_id,

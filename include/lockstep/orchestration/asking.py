@@ -7,7 +7,7 @@ whoever Airflow's roles allow to. The task waits in the state `awaiting_input` f
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,17 @@ class Answer:
 
 
 def awaiting(
-    desk: Desk, *, subject: str, body: str, choices: Sequence[str], method: str
+    desk: Desk,
+    *,
+    subject: str,
+    body: str,
+    choices: Sequence[str],
+    method: str,
+    keep: Mapping[str, Any] | None = None,
 ) -> TaskAwaitingInput:
     """Put a question and return what parks the task until it is answered; `method` is then called with the event.
 
-    body: Markdown.
+    body: Markdown. keep: arguments that `method` is called with besides.
     """
     from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
@@ -50,7 +56,7 @@ def awaiting(
     )
     for line in body.splitlines():
         desk.log.info(line)
-    return TaskAwaitingInput(method_name=method)
+    return TaskAwaitingInput(method_name=method, kwargs=dict(keep or {}))
 
 
 def answer_of(event: Any) -> Answer:

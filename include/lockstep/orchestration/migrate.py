@@ -11,6 +11,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from lockstep.orchestration.factory import new_dag
 from lockstep.orchestration.params import route_params
 from lockstep.orchestration.stamp import edge, stamp
+from lockstep.orchestration.tasks.approve_route import APPROVE_TASK, ApproveRoute
 from lockstep.orchestration.tasks.follow import FOLLOW, PLAN, Follow
 from lockstep.orchestration.tasks.plan_route import PlanRoute
 
@@ -22,6 +23,9 @@ _HELP = (
 )
 _PAGE = """
 Apply every revision up to `target`, one after another, each by its own DAG with its own backup.
+
+`plan` says in its log what would run and checks what it leans on; `approve` asks a person where the environment's
+policy wants that; `follow` starts one revision after another. With `dry_run` it ends after the plan, and writes nothing.
 
 It stops at the first that does not end where it should, and says why. While a revision runs, this waits
 without a worker. Started again, it goes on from where the chain is.
@@ -46,7 +50,9 @@ def route_dag(
     """Return a DAG that plans a route over the chain and follows it."""
     dag = new_dag(dag_id, f"{dag_id} · {title}", ["lockstep", "chain"], page, description=title)
     plan = stamp(PlanRoute, dag, PLAN, path=str(folder), direction=direction)
+    approve = stamp(ApproveRoute, dag, APPROVE_TASK, path=str(folder))
     follow = stamp(Follow, dag, FOLLOW, path=str(folder), returns_dag_result=True)
-    edge(plan, follow)
+    edge(plan, approve)
+    edge(approve, follow)
     dag.params = ParamsDict(route_params(target, help_text, direction))
     return dag

@@ -17,6 +17,8 @@ from lockstep.orchestration.environments import ENVIRONMENT, environment_param
 
 #: conf key by which migrate and rollback say that they triggered a run; honoured only of them
 PARENT = "lockstep_parent"
+#: the parameter that lets a run only say what it would do
+DRY_RUN = "dry_run"
 #: the parameter that accepts what a downgrade loses, as the engine knows it
 LOSSY = "lossy"
 #: headings of the form
@@ -43,6 +45,23 @@ _SETTINGS = (
     "proof",
     "reuse_backups",
 )
+
+
+def dry_run_param() -> dict[str, Param]:
+    """Return the parameter by which a form asks only what would be done, for every DAG's form.
+
+    A DAG takes it up by adding this to its form. `wiring.services_for` then opens ledger, vault and stores so that
+    nothing of them can be written, and the first task ends with `tasks.dry.end_dry`, which leaves the others out.
+    """
+    return {
+        DRY_RUN: Param(
+            False,
+            type="boolean",
+            title="Only say what would be done",
+            description_md="A dry run: the first task's log says what would be done, its result has it under `plan`, "
+            "and nothing is written to any database, bucket, ledger or vault. The run ends green.",
+        )
+    }
 
 
 def _run_forms() -> dict[str, Param]:
@@ -299,6 +318,7 @@ def revision_params() -> dict[str, Param]:
             "and nothing else. Mend them first.",
         ),
         LOSSY: _lossy(),
+        **dry_run_param(),
         **_run_forms(),
     }
 
@@ -327,6 +347,7 @@ def route_params(default_target: str, help_text: str, direction: Direction = "up
             description_md=help_text,
         ),
         **({LOSSY: _lossy()} if direction == "downgrade" else {}),
+        **dry_run_param(),
         **_run_forms(),
     }
 

@@ -9,7 +9,7 @@ from airflow.sdk import Param
 
 from lockstep.domain.rehearsal import FRESH, Asked
 from lockstep.orchestration.environments import ENVIRONMENT, environment_param
-from lockstep.orchestration.params import route_params
+from lockstep.orchestration.params import dry_run_param, route_params
 
 COPY = "The copy"
 REPORT = "Report and status"
@@ -34,6 +34,7 @@ def rehearse_params() -> dict[str, Param]:
     """Return the form."""
     return {
         ENVIRONMENT: environment_param(),
+        **dry_run_param(),
         "target": Param(
             "head",
             type="string",

@@ -10,6 +10,7 @@ from airflow.sdk import Param
 
 from lockstep.domain.errors import Refused
 from lockstep.orchestration.environments import ENVIRONMENT, environment_param
+from lockstep.orchestration.params import dry_run_param
 
 #: when a person is asked before anything happens
 APPROVE = ("auto", "never", "always")
@@ -19,6 +20,7 @@ def restore_params() -> dict[str, Param]:
     """Return the form."""
     return {
         ENVIRONMENT: environment_param(),
+        **dry_run_param(),
         "backup": Param(
             "",
             type="string",

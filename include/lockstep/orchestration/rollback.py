@@ -19,6 +19,9 @@ backup.
 Before it starts, the log of `plan` says for each revision what a downgrade does now: where former values come from,
 what was written since, which backup there is. One that would lose data for good is refused, unless `lossy` accepts that.
 
+`approve` asks a person where the environment's policy wants that. With `dry_run` it ends after the plan, and writes
+nothing.
+
 It stops at the first that does not end where it should, and says why. While a revision runs, this waits
 without a worker. Note that `target` `previous` means one step from where the chain is when the run starts.
 """

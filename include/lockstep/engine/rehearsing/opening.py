@@ -79,6 +79,18 @@ def open_rehearsal(
     )
 
 
+def look_ahead(
+    services: Services, chain: Chain, *, target: str, asked: Asked
+) -> tuple[Sequence[Revision], Sequence[Wanted]]:
+    """Return which revisions a rehearsal would try, and what it would copy. Reads only; Refused as when one begins."""
+    services.ledger.check()
+    revisions, applied = _pending(services, chain, target, asked)
+    wanted = wanted_of(revisions, whole=asked.whole)
+    if asked.source != FRESH:
+        _refuse_uncovered(services, asked.source, revisions, applied, wanted)
+    return revisions, wanted
+
+
 def current_rehearsal(services: Services, dag_id: str, dag_run_id: str) -> Rehearsal:
     """Return the rehearsal that an Airflow run works for; Refused where there is none."""
     found = services.ledger.rehearsal_of(dag_id, dag_run_id)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from lockstep.domain.errors import Refused
+from lockstep.orchestration.shape import EMIT, OPEN_RUN, OUTCOME, RECORD
 from lockstep.orchestration.tasks.base import Desk, LockstepTask
+from lockstep.orchestration.tasks.dry import end_dry, is_dry
+from lockstep.orchestration.tasks.restore_names import APPROVE, BACK_UP, PLAN, PUT_BACK
 
 #: choices that a person is shown
 SHOWN = 20
+#: the tasks after this one
+REST = (PLAN, APPROVE, OPEN_RUN, BACK_UP, PUT_BACK, RECORD, EMIT, OUTCOME)
 
 
 class ChooseBackup(LockstepTask):
@@ -25,6 +30,8 @@ class ChooseBackup(LockstepTask):
         refuse_bad(desk.context["dag_run"].conf, restore_params(), desk.params)
         into_from(desk.params)
         named = str(desk.params.get("backup") or "").strip()
+        if is_dry(desk):
+            raise end_dry(desk, {"plan": _told(desk, named)}, REST)
         if named:
             return {"backup": named}
         choices = choosing.restorable(desk.services)
@@ -56,6 +63,22 @@ class ChooseBackup(LockstepTask):
 
     def after_failure(self, desk: Desk) -> str:
         return "nothing was changed. Trigger the DAG again."
+
+
+def _told(desk: Desk, named: str) -> list[str]:
+    """Say what a restore of the backup would do, or which backups there are; into the log too."""
+    from lockstep.engine.restoring import choosing
+    from lockstep.orchestration.tasks.plan_restore import plan_of
+
+    if named:
+        plan = plan_of(desk, named)
+        lines = [*plan.words, *(f"AGAINST IT: {problem}" for problem in plan.problems)]
+    else:
+        lines = ["no backup is named, so a person would be asked which of these:"]
+        lines += [choice.words for choice in choosing.restorable(desk.services)[:SHOWN]]
+    for line in lines:
+        desk.log.info(line)
+    return lines
 
 
 def _body(count: int) -> str:

@@ -2,27 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lockstep.domain.status import RunStatus
 from lockstep.orchestration.links import ALL_LINKS
+from lockstep.orchestration.shape import OUTCOME
+from lockstep.orchestration.tasks.approve_route import asking, said
 from lockstep.orchestration.tasks.base import Desk, LockstepTask, skipping
+from lockstep.orchestration.tasks.dry import end_dry, is_dry
+from lockstep.orchestration.tasks.plan_route import show
+
+if TYPE_CHECKING:
+    from lockstep.domain.plan import PlannedRevision
 
 
 class OpenRun(LockstepTask):
-    """Open the run, or skip to the outcome where there is nothing to do."""
+    """Open the run, once a person has allowed it where they must; skip to the outcome where there is nothing to do."""
 
     operator_extra_links = ALL_LINKS
 
     def work(self, desk: Desk) -> Any:
         from lockstep.orchestration import calls
-        from lockstep.orchestration.callers import alive, caller_of
         from lockstep.orchestration.params import refuse_bad, revision_params
 
         refuse_bad(desk.context["dag_run"].conf, revision_params(), desk.params)
         revision = desk.chain[desk.revision.id]
+        if is_dry(desk):
+            self.tell(desk)
         if desk.params["direction"] == "downgrade":
             calls.check_way_down(desk.services, desk.chain, [revision.id], desk.params)
+        wanted = self.wanted(desk)
+        if wanted is not None:
+            # Before anything is opened: while a person thinks, the chain is free.
+            raise asking(desk, desk.services.environment.name, [wanted.as_json()])
+        return self.open(desk)
+
+    def answered(self, context: Any, event: Any = None, marks: Sequence[Mapping[str, Any]] = ()) -> Any:
+        """Open the run, or stop here, as somebody said."""
+        return self.guarded(context, lambda desk: self.approved(desk, event, marks))
+
+    def approved(self, desk: Desk, event: Any, marks: Sequence[Mapping[str, Any]]) -> Any:
+        """Keep the answer; then see once more that what was approved is what would run, and open it."""
+        said(desk, event, marks)
+        wanted = self.wanted(desk)
+        if wanted is not None:
+            raise asking(desk, desk.services.environment.name, [wanted.as_json()])
+        return self.open(desk)
+
+    def tell(self, desk: Desk) -> None:
+        """Say what the run would do, and leave everything else out."""
+        from lockstep.orchestration import calls
+
+        plan = calls.one_step(
+            desk.services, desk.chain, desk.chain[desk.revision.id], desk.params["direction"], self.pages
+        )
+        show(desk, plan)
+        raise end_dry(desk, plan.as_json(), (*desk.shape.all_but_outcome, OUTCOME))
+
+    def wanted(self, desk: Desk) -> PlannedRevision | None:
+        """Return what a person has to be asked about first, if anything."""
+        from lockstep.orchestration import calls
+        from lockstep.orchestration.callers import caller_of
+
+        return calls.approval_wanted(
+            desk.services,
+            desk.chain,
+            desk.chain[desk.revision.id],
+            desk.params["direction"],
+            caller_of(desk.context),
+            redrive=bool(desk.params.get("redrive")),
+            pages=self.pages,
+        )
+
+    def open(self, desk: Desk) -> Any:
+        """Open the run, or say that nothing is left to do."""
+        from lockstep.orchestration import calls
+        from lockstep.orchestration.callers import alive, caller_of
+
+        revision = desk.chain[desk.revision.id]
         run = calls.open_run(
             desk.services,
             desk.chain,

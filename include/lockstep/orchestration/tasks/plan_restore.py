@@ -13,15 +13,19 @@ if TYPE_CHECKING:
 
 def planned(desk: Desk) -> RestorePlan:
     """Return the plan for what the form asks for, as things are now."""
+    return plan_of(desk, desk.ti.xcom_pull(task_ids=CHOOSE, map_indexes=-1)["backup"])
+
+
+def plan_of(desk: Desk, backup: str) -> RestorePlan:
+    """Return the plan of putting a backup back as the form says, as things are now."""
     from lockstep.engine.restoring import planning
     from lockstep.orchestration.callers import alive
     from lockstep.orchestration.restore_params import into_from, only_from
 
-    chosen = desk.ti.xcom_pull(task_ids=CHOOSE, map_indexes=-1)
     return planning.plan_restore(
         desk.services,
         desk.chain,
-        backup=chosen["backup"],
+        backup=backup,
         only=only_from(desk.params),
         into=into_from(desk.params),
         reconcile=bool(desk.params.get("reconcile", True)),

@@ -6,7 +6,17 @@ from typing import Any
 
 from lockstep.domain.rehearsal import FRESH
 from lockstep.orchestration.tasks.base import Desk
-from lockstep.orchestration.tasks.rehearse_base import NOTHING, RehearsalTask
+from lockstep.orchestration.tasks.dry import end_dry, is_dry
+from lockstep.orchestration.tasks.rehearse_base import (
+    ANNOUNCE,
+    BACK_UP,
+    DROP,
+    NOTHING,
+    OUTCOME,
+    REPORT,
+    TRY_OUT,
+    RehearsalTask,
+)
 
 
 class OpenRehearsal(RehearsalTask):
@@ -21,6 +31,8 @@ class OpenRehearsal(RehearsalTask):
         from lockstep.orchestration.rehearse_params import asked_from, rehearse_params
 
         refuse_bad(desk.context["dag_run"].conf, rehearse_params(), desk.params)
+        if is_dry(desk):
+            raise end_dry(desk, _told(desk), (BACK_UP, TRY_OUT, REPORT, DROP, ANNOUNCE, OUTCOME))
         plan = open_rehearsal(
             desk.services,
             desk.chain,
@@ -43,3 +55,19 @@ class OpenRehearsal(RehearsalTask):
 
     def where(self, desk: Desk) -> str:
         return f"beginning a rehearsal to {desk.params.get('target')!r}"
+
+
+def _told(desk: Desk) -> dict[str, Any]:
+    """Return what would be tried, on which copies; into the log too."""
+    from lockstep.engine.rehearsing.opening import look_ahead
+    from lockstep.orchestration.rehearse_params import asked_from
+
+    asked = asked_from(desk.params)
+    revisions, wanted = look_ahead(desk.services, desk.chain, target=str(desk.params["target"]), asked=asked)
+    lines = [f"would try {revision.id}: {revision.description}" for revision in revisions]
+    copies = [f"would copy of {one.database.conn_id}: {', '.join(map(str, one.resources))}" for one in wanted]
+    source = "a backup taken now" if asked.source == FRESH else f"the backup of run {asked.source}"
+    lines += [*copies, f"from {source}, {asked.sample:g} % of the records"]
+    for line in lines:
+        desk.log.info(line)
+    return {"plan": lines, "revisions": [revision.id for revision in revisions]}
