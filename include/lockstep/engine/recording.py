@@ -11,6 +11,8 @@ from lockstep.domain.errors import LockstepError
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
+from lockstep.engine.auditing.archiving import archive_history
+from lockstep.engine.auditing.noting import note_ended
 from lockstep.engine.counting import note_after
 from lockstep.engine.housekeeping.run_end import look_around
 from lockstep.engine.ports import LedgerUnit
@@ -29,8 +31,10 @@ def record(services: Services, revision: Revision, run: Run) -> Run:
         current = unit.run(run.id)
         if current.status is RunStatus.OPEN:
             current = _close(services, unit, revision, current)
+            note_ended(services, unit, current, revision)
     services.log.info(f"run {current.id} is {current.status}", error=current.error)
     _archive(services, revision, current)
+    archive_history(services)
     look_around(services, revision.databases, current)
     compare_with_prediction(services, revision, current)
     return current
@@ -79,6 +83,7 @@ def _applied(services: Services, unit: LedgerUnit, revision: Revision, run: Run,
     if not left:
         return _ended(unit, run, RunStatus.APPLIED)
     listed = [{"resource": f"{one.conn_id} {one.resource}", "key": one.record.shown} for one in left[:100]]
+    unit.note(run.id, "quarantined", {"records": len(left), "records_left": listed})
     unit.say(run.id, "migration.quarantined", data | {"quarantined": len(left), "records_left": listed})
     return _ended(unit, run, RunStatus.APPLIED_WITH_QUARANTINE)
 

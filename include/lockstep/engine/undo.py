@@ -93,6 +93,7 @@ def verify_restored(services: Services, revision: Revision, run: Run) -> dict[st
         )
     with services.ledger.unit() as unit:
         unit.change_run(run.id, facts={"restored": True, "differs_from_before": sorted(wrong)})
+        unit.note(run.id, "way_back_verified", {"compared": len(differing), "differing": sorted(wrong)})
     return {"compared": len(differing), "differing": sorted(wrong)}
 
 

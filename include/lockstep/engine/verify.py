@@ -49,6 +49,7 @@ def verify(services: Services, revision: Revision, run: Run) -> dict[str, Any]:
             )
     with services.ledger.unit() as unit:
         unit.change_run(run.id, facts={"verified": True})
+        unit.note(run.id, "verified", {"expectations": len(revision.expectations), "accounted": accounted})
     services.log.info(
         f"verified: {len(revision.expectations)} expectation(s), {accounted} resource(s) accounted for, "
         f"{sum(facts['source_count'] for facts in copies.values())} copied record(s) compared"

@@ -33,6 +33,9 @@ class FolderVault:
     def put(self, path: str, body: bytes, content_type: str = "application/octet-stream") -> None:
         self.vault.put(self._whole(path), body, content_type)
 
+    def put_new(self, path: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
+        return self.vault.put_new(self._whole(path), body, content_type)
+
     def get(self, path: str) -> bytes:
         return self.vault.get(self._whole(path))
 

@@ -11,6 +11,8 @@ from lockstep.domain.chain import Chain
 from lockstep.domain.errors import NotAtTarget
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
+from lockstep.engine.auditing.archiving import archive_history
+from lockstep.engine.auditing.noting import note_ended
 from lockstep.engine.housekeeping.run_end import look_around
 from lockstep.engine.ports import LedgerUnit
 from lockstep.engine.restoring.rearming import rearm
@@ -51,8 +53,11 @@ def end_restore(services: Services, chain: Chain, run: Run) -> Run:
         run = unit.run(run.id)
         if run.status is RunStatus.OPEN:
             run = _close(services, unit, chain, run, through)
+            if run.status is not RunStatus.OPEN:
+                note_ended(services, unit, run)
     services.log.info(f"restore {run.id} is {run.status}", error=run.error)
     _archive(services, run)
+    archive_history(services)
     if run.status is RunStatus.RESTORED:
         look_around(services, [work.into for work in works(services, run)], run)
     return run

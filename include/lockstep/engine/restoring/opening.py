@@ -12,6 +12,7 @@ from lockstep.domain.errors import Refused
 from lockstep.domain.resources import Database
 from lockstep.domain.run import Caller, Run
 from lockstep.domain.status import RunStatus
+from lockstep.engine.auditing.noting import note_opened
 from lockstep.engine.opening import current_run
 from lockstep.engine.ports import LedgerUnit
 from lockstep.engine.restoring.closing import close_open_run, fence_off
@@ -119,7 +120,8 @@ def _changed(plan: RestorePlan) -> Refused:
 def _carry_on(services: Services, unit: LedgerUnit, held: Run, caller: Caller) -> Run:
     left_by = f"{held.caller.dag_id} / {held.caller.dag_run_id}"
     services.log.warning("carrying on with a restore that was interrupted", run=held.id, left_by=left_by)
-    unit.note(held.id, "taken_over", {"from": left_by, "by": f"{caller.dag_id} / {caller.dag_run_id}"})
+    by = f"{caller.dag_id} / {caller.dag_run_id}"
+    unit.note(held.id, "taken_over", {"from": left_by, "by": by}, who=caller.by)
     return unit.change_run(held.id, caller=caller, epoch=held.epoch + 1)
 
 
@@ -157,6 +159,7 @@ def _begin(
         else:
             unit.change_run(closed, epoch=unit.run(closed).epoch + 1)
     unit.add_run(run)
+    note_opened(unit, run, backup=plan.backup)
     if approved:
         unit.note(run.id, "restore_approved", dict(approved))
     unit.say(

@@ -45,9 +45,7 @@ def _changed(unit: PostgresLedgerUnit, run: Run, statement: str, kind: str, by: 
     if row is None:
         raise runs.unknown_run(run.id)
     detail = {"by": by, "reason": reason} if reason else {"by": by}
-    history.append(
-        unit.db, history.Entry(kind=kind, who=by, revision=run.revision, run_id=run.id, detail=detail)
-    )
+    unit.append(history.Entry(kind=kind, who=by, revision=run.revision, run_id=run.id, detail=detail), run)
     unit.say(
         run.id,
         f"migration.{kind}",

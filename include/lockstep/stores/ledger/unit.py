@@ -7,14 +7,18 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from psycopg import errors as pg
 
+from lockstep.domain.approval import Approval
 from lockstep.domain.errors import LockstepError, Refused, Unavailable
 from lockstep.domain.run import RevisionState, Run
 from lockstep.domain.status import Status, reason_for
-from lockstep.stores.ledger import history, quarantine, runs
+from lockstep.domain.surroundings import Surroundings, here, without_secrets
+from lockstep.stores.ledger import approvals, history, quarantine, runs
 from lockstep.stores.ledger.connect import Connections, Db
 from lockstep.stores.ledger.plain import dumps, error_text
 from lockstep.stores.ledger.rows import revision_of
@@ -62,13 +66,16 @@ _SAY = """
 
 
 @contextmanager
-def unit(connections: Connections) -> Iterator[PostgresLedgerUnit]:
-    """Open a unit; Unavailable, naming who holds the chain, where the lock does not come in time."""
+def unit(connections: Connections, surroundings: Surroundings | None = None) -> Iterator[PostgresLedgerUnit]:
+    """Open a unit; Unavailable, naming who holds the chain, where the lock does not come in time.
+
+    `surroundings`: what each entry says of where it was written.
+    """
     until = time.monotonic() + connections.lock_timeout
     while True:
         with connections.transaction() as db:
             if _locked(db):
-                yield PostgresLedgerUnit(db)
+                yield PostgresLedgerUnit(db, surroundings)
                 return
         if time.monotonic() >= until:
             raise _held(connections)
@@ -112,8 +119,9 @@ def _held(connections: Connections) -> Unavailable:
 class PostgresLedgerUnit:
     """State, history and outbox, changed together."""
 
-    def __init__(self, db: Db) -> None:
+    def __init__(self, db: Db, surroundings: Surroundings | None = None) -> None:
         self._db = db
+        self._surroundings = here() if surroundings is None else surroundings
 
     @property
     def db(self) -> Db:
@@ -161,8 +169,7 @@ class PostgresLedgerUnit:
         usual = reason_for(revision, current, wanted)
         run = self.run(run_id)
         kept = error_text(error)
-        at = history.append(
-            self._db,
+        at = self.append(
             history.Entry(
                 kind="status",
                 who=_who(run),
@@ -171,8 +178,9 @@ class PostgresLedgerUnit:
                 from_status=current.value,
                 to_status=wanted.value,
                 reason=reason or usual,
-                detail={} if kept is None else {"error": kept},
+                detail={"params": run.params} | ({} if kept is None else {"error": kept}),
             ),
+            run,
         )
         source = applied_run or (run.source_run if run.direction == "upgrade" else None)
         values = {"id": revision, "status": wanted.value, "run": run_id, "error": kept}
@@ -195,7 +203,26 @@ class PostgresLedgerUnit:
         entry = history.Entry(
             kind=kind, who=who or _who(run), revision=revision, run_id=run_id, detail=detail
         )
-        history.append(self._db, entry)
+        self.append(entry, run)
+
+    def append(self, entry: history.Entry, run: Run | None) -> datetime:
+        """Append an entry with what every entry says; return its time on the ledger's clock.
+
+        Of its run: which way, by which Airflow run, the code's checksum. Of here: versions, host, the task and its log.
+        What the entry says itself comes before that, and no secret is kept.
+        """
+        usual = _of_run(run) | self._surroundings.facts(ledger=_server(self._db))
+        reason = without_secrets(entry.reason)
+        detail = without_secrets({**usual, **entry.detail})
+        return history.append(self._db, replace(entry, reason=reason, detail=detail))
+
+    def add_approval(self, approval: Approval) -> Approval:
+        """Keep an approval, given now on the ledger's clock; return it as it is kept."""
+        return approvals.add(self._db, approval)
+
+    def void_approval(self, approval_id: int, why: str) -> bool:
+        """Let an approval count no more; return whether it did until now."""
+        return approvals.void(self._db, approval_id, why)
 
     def say(self, run_id: str, label: str, data: Mapping[str, Any]) -> str:
         """Put an event into the outbox."""
@@ -206,3 +233,21 @@ class PostgresLedgerUnit:
 
 def _who(run: Run | None) -> str:
     return (run.caller.by if run else "") or "scheduler"
+
+
+def _of_run(run: Run | None) -> dict[str, Any]:
+    if run is None:
+        return {}
+    caller = run.caller
+    said = {
+        "direction": run.direction,
+        "checksum": run.checksum,
+        "dag_run": f"{caller.dag_id} / {caller.dag_run_id}",
+        "parent": caller.parent,
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def _server(db: Db) -> str:
+    """Return the ledger's server; a pooler passes on what it says at login."""
+    return f"PostgreSQL {db.info.parameter_status('server_version') or db.info.server_version}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from lockstep.domain.errors import DataError, Refused
+from lockstep.domain.errors import DataError, LockstepError, Refused
 from lockstep.domain.exchange import BackupPart
 from lockstep.domain.progress import BackupFile
 from lockstep.stores.vault import reading, removing
@@ -23,6 +23,10 @@ from lockstep.stores.vault.uploads import Uploads, blocks
 PART_SIZE = 8 * 1024 * 1024
 #: S3 takes 10,000 parts: after so many of them parts double, which makes room for 293 GiB
 _PARTS_OF_ONE_SIZE = 2500
+#: what a server answers to a conditional write where the object is there, or is just being written by another
+_THERE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+#: and what one answers that knows no conditional writes
+_NO_CONDITIONS = frozenset({"NotImplemented", "InvalidRequest", "InvalidArgument", "501"})
 #: where check() tries what it may do
 _PROBES = "_lockstep/probe/"
 
@@ -107,6 +111,24 @@ class S3Vault:
 
     def put(self, path: str, body: bytes, content_type: str = "application/octet-stream") -> None:
         self._put(path, body, {"ContentType": content_type})
+
+    def put_new(self, path: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
+        """Write an object that is not there yet; False, and nothing is written, where it is.
+
+        A server that knows no conditional writes is asked first: there two writers at once may both write.
+        """
+        try:
+            self._put(path, body, {"ContentType": content_type, "IfNoneMatch": "*"})
+        except LockstepError as problem:
+            code = problem.fields.get("code")
+            if code in _THERE:
+                return False
+            if code not in _NO_CONDITIONS:
+                raise
+            if self.exists(path):
+                return False
+            self.put(path, body, content_type)
+        return True
 
     def get(self, path: str) -> bytes:
         """Return an object's body; DataError where there is none."""
