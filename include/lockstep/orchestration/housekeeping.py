@@ -46,9 +46,7 @@ def build_housekeepings(folder: Path) -> dict[str, DAG]:
     }
 
 
-def build_housekeeping(
-    folder: Path, dag_id: str = DAG_ID, environment: Environment | None = None
-) -> DAG:
+def build_housekeeping(folder: Path, dag_id: str = DAG_ID, environment: Environment | None = None) -> DAG:
     """Return the DAG `housekeeping`, or the one of another environment than the default one."""
     schedule = os.environ.get(SCHEDULE, "").strip() or None
     dag = new_dag(

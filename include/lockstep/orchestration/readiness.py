@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from lockstep.domain.readiness import Readiness
 
 
-def readiness_now(
-    folder: Path, revisions: Collection[str] | None, environment: str = ""
-) -> list[Readiness]:
+def readiness_now(folder: Path, revisions: Collection[str] | None, environment: str = "") -> list[Readiness]:
     """Return it for the applied revisions of a folder, or of those that are named, in an environment."""
     from lockstep.domain.chain import load_chain
     from lockstep.engine.readiness import readiness
