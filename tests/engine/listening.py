@@ -17,6 +17,8 @@ class Heard:
     path: str
     headers: dict[str, str]
     body: Any
+    #: byte by byte
+    raw: bytes = b""
 
 
 @dataclass
@@ -44,7 +46,9 @@ def listening() -> Iterator[Listener]:
             length = int(self.headers.get("Content-Length") or 0)
             sent = self.rfile.read(length)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            listener.heard.append(Heard(self.command, self.path, headers, json.loads(sent) if sent else None))
+            listener.heard.append(
+                Heard(self.command, self.path, headers, json.loads(sent) if sent else None, sent)
+            )
             status, body, more = listener.answers.pop(0) if listener.answers else (201, {"id": 4711}, {})
             told = b"" if body is None else json.dumps(body).encode()
             self.send_response(status)

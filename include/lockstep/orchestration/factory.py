@@ -15,6 +15,7 @@ from lockstep.domain.errors import ChainFaults
 from lockstep.domain.loading import load_revision
 from lockstep.domain.revision import Revision
 from lockstep.orchestration import shape as drawn
+from lockstep.orchestration.assets import outlets
 from lockstep.orchestration.docs import doc_md, tags
 from lockstep.orchestration.links import base_url
 from lockstep.orchestration.params import revision_params
@@ -149,7 +150,7 @@ class _Drawing:
     def tail(self, ends: tuple[Task, ...]) -> None:
         """Draw the one ending that serves every way."""
         record = stamp(Record, self.dag, drawn.RECORD, rule=TriggerRule.ALL_DONE, path=self.path)
-        emit = stamp(Emit, self.dag, drawn.EMIT, path=self.path)
+        emit = stamp(Emit, self.dag, drawn.EMIT, outlets=outlets(), path=self.path)
         outcome = stamp(
             Outcome,
             self.dag,

@@ -12,6 +12,7 @@ from lockstep.domain.environment import Environment
 from lockstep.orchestration.assets import outlets
 from lockstep.orchestration.environments import ENVIRONMENT, each, environment_param
 from lockstep.orchestration.factory import new_dag
+from lockstep.orchestration.params import dry_run_param
 from lockstep.orchestration.stamp import stamp
 from lockstep.orchestration.tasks.relay import RELAY, Relay
 
@@ -60,12 +61,7 @@ def relay_params(environment: Environment | None = None) -> dict[str, Param]:
     """Return the form."""
     return {
         ENVIRONMENT: environment_param(environment),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Only say what waits",
-            description_md="Nothing is sent, and nothing is written anywhere.",
-        ),
+        **dry_run_param(),
         "at_once": Param(
             False,
             type="boolean",

@@ -113,7 +113,9 @@ def _begin(services: Services, run: Run, marks: Mapping[str, bool]) -> None:
             "migration.backed_up",
             {
                 "revision": run.revision,
+                "direction": run.direction,
                 "run": run.id,
+                "by": run.caller.by,
                 "bytes": sum(one.manifest.size for one in stored),
                 "manifests": [services.vault.uri(one.manifest.path) for one in stored],
             },

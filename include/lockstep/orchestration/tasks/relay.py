@@ -23,7 +23,7 @@ class Relay(LockstepTask):
         params = desk.params
         refuse_bad(desk.context["dag_run"].conf, relay_params(), params)
         if params["dry_run"]:
-            return calls.look_at_outbox(desk.services)
+            return {"plan": calls.look_at_outbox(desk.services)}
         return calls.relay(
             desk.services, overdue=timedelta(hours=params["overdue_hours"]), at_once=params["at_once"]
         )
