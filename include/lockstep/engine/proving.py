@@ -167,6 +167,7 @@ def _open_the_gate(
         if unit.run(run.id).status is not RunStatus.OPEN or unit.run(run.id).backed_up:
             return
         unit.change_run(run.id, backed_up=True, facts={"backup": facts})
+        _refuse_replaced(services, run, taken)
         wanted = Status.UPGRADING if run.direction == "upgrade" else Status.ROLLING_BACK
         unit.set_status(revision.id, wanted, run_id=run.id)
         unit.note(run.id, "backups_proven", facts)
@@ -175,9 +176,26 @@ def _open_the_gate(
             "migration.backed_up",
             {
                 "revision": revision.id,
+                "direction": run.direction,
                 "run": run.id,
+                "by": run.caller.by,
                 "bytes": size,
                 "manifests": [services.vault.uri(manifest.path) for manifest in taken],
                 "proof": proofs,
             },
+        )
+
+
+def _refuse_replaced(services: Services, run: Run, taken: Sequence[Manifest]) -> None:
+    """Raise BackupNotProven where a slower attempt has saved another backup than the one that was proven.
+
+    The run's row is locked by now, so that none comes after this look.
+    """
+    proven = {stored.manifest.path for stored in services.ledger.stored_backups(run_id=run.id) if stored.proof}
+    replaced = [manifest.conn_id for manifest in taken if manifest.path not in proven]
+    if replaced:
+        raise BackupNotProven(
+            f"while the backups of run {run.id} were proven, another attempt wrote {', '.join(replaced)} again. "
+            "Nothing was changed; clear the task that proves them, which then reads the new ones.",
+            run=run.id,
         )
