@@ -23,7 +23,7 @@ from lockstep.stores.vault import S3Vault
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "restore-by-hand.md"
 DATABASE = Bucket("campus_objects")
 UPLOADS = Prefix(DATABASE, "uploads/")
-FOLDER = "backups/0007-up-1/campus_objects"
+FOLDER = "backups/0007-up-1/campus_objects/5f0c21aa"
 PLAIN = ["uploads/with space +%20&=", "uploads/naïve/日本/🎒.txt", "uploads/~tilde!*()", "loose"]
 
 

@@ -14,11 +14,11 @@ from three_stores import SMALL, counters, ready, scratches
 from world import World, factory_of
 
 from lockstep.domain.backups import Proof
-from lockstep.domain.errors import BackupNotProven, Unavailable
+from lockstep.domain.errors import BackupNotProven, StaleEpoch, Unavailable
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus
 from lockstep.engine.backup import take_backup
-from lockstep.engine.proving import prove_backups
+from lockstep.engine.proving import prove_backups, read_back
 from lockstep.engine.recording import record
 from lockstep.engine.services import Services
 from lockstep.engine.undo import way_down
@@ -185,16 +185,16 @@ class Disturbing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.vault, name)
 
-    def write_many(self, folder: str, parts: Iterator[Any]) -> Any:
+    def write_many(self, folder: str, parts: Iterator[Any], *, instead_of: str = "") -> Any:
         def disturbed() -> Iterator[Any]:
             for number, part in enumerate(parts):
                 yield part
-                conn_id = folder.rpartition("/")[2]
+                conn_id = instead_of.rpartition("/")[2]
                 if number == 0 and self.seen.get(conn_id, 0) < self.times:
                     self.seen[conn_id] = self.seen.get(conn_id, 0) + 1
                     self.disturb(conn_id)
 
-        return self.vault.write_many(folder, disturbed())
+        return self.vault.write_many(folder, disturbed(), instead_of=instead_of)
 
 
 def disturber(world: World) -> Callable[[str], None]:
@@ -209,6 +209,52 @@ def disturber(world: World) -> Callable[[str], None]:
             world.put(f"uploads/late {len(world.objects())}", b"1")
 
     return disturb
+
+
+def test_a_worker_that_wakes_after_its_successors_backup_was_proven_writes_over_nothing(
+    world: World, log: PlainLog
+) -> None:
+    ready(world)
+    driver = made(world, log)
+    services, revision, run = driver.open("0001")
+
+    def succeed(conn_id: str) -> None:
+        for database in revision.databases:
+            take_backup(services, revision, run, database)
+        prove_backups(services, revision, run)
+
+    asleep = replace(services, vault=Disturbing(services.vault, succeed, times=1))
+    with pytest.raises(StaleEpoch, match="are proven already"):
+        take_backup(asleep, revision, run, revision.databases[0])
+    for manifest in services.ledger.backups(run.id):
+        read_back(services, manifest)
+    assert set(proofs(services, run).values()) == {Proof.RESTORE}
+    # What it wrote lies in a folder of its own, which nobody names.
+    attempts = {key.split("/")[3] for key in keys(world, f"backups/{run.id}/{revision.databases[0].conn_id}")}
+    assert len(attempts) == 2
+
+
+def test_a_backup_that_is_written_again_while_it_is_proven_keeps_the_way_shut(
+    world: World, log: PlainLog
+) -> None:
+    ready(world)
+    driver = made(world, log)
+    services, revision, run = backed_up(driver)
+    first = {one.conn_id: one for one in services.ledger.backups(run.id)}["campus_objects"]
+    again: list[str] = []
+
+    def wake(place: str) -> None:
+        # The last database's copy is compared next, and the first one's proof is saved.
+        if place == "copy loaded" and not again and proofs(services, run)["campus_auth"] is not None:
+            again.append(place)
+            take_backup(services, revision, run, revision.databases[0])
+
+    with pytest.raises(BackupNotProven, match="another attempt wrote campus_auth again"):
+        prove_backups(replace(services, reached=wake), revision, run)
+    assert not services.ledger.run(run.id).backed_up
+    prove_backups(services, revision, run)
+    assert services.ledger.run(run.id).backed_up
+    assert first in services.ledger.backups(run.id)
 
 
 @pytest.mark.parametrize("proof", ["checksum", "restore"])
@@ -283,9 +329,7 @@ def test_what_has_not_changed_uses_the_files_of_an_earlier_backup_and_is_proven_
         assert mine[conn_id].reuses == {slug: theirs[conn_id].path}
         assert mine[conn_id].files == theirs[conn_id].files
         assert f"nothing has changed since the backup of run {first.id}" in mine[conn_id].consistency
-    assert keys(world, f"backups/{run.id}/campus_documents") == [
-        f"backups/{run.id}/campus_documents/manifest.json"
-    ]
+    assert keys(world, f"backups/{run.id}/campus_documents") == [mine["campus_documents"].path]
     assert set(proofs(driver.services(driver.bomb), run).values()) == {Proof.RESTORE}
 
 

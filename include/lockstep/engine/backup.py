@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -111,8 +112,17 @@ def take_backup(services: Services, revision: Revision, run: Run, database: Data
 
 
 def folder_of(run: Run, database: Database) -> str:
-    """Return where a run's backup of a database lies in the vault."""
+    """Return where a run's backups of a database lie in the vault, each attempt's in a folder of its own."""
     return f"backups/{run.id}/{database.conn_id}"
+
+
+def attempt_folder(run: Run, database: Database) -> str:
+    """Return a folder that no other attempt writes to.
+
+    A worker that was frozen while it uploaded, and wakes after the backup of its successor was proven, must not
+    write over that one.
+    """
+    return f"{folder_of(run, database)}/{secrets.token_hex(4)}"
 
 
 def _earlier(services: Services, run: Run, database: Database, touched: Sequence[Touched]) -> Manifest | None:
@@ -128,7 +138,7 @@ def _earlier(services: Services, run: Run, database: Database, touched: Sequence
         f"{database.conn_id} is what run {earlier.run_id} backed up: using its files again",
         manifest=services.vault.uri(earlier.path),
     )
-    return manifest_again(earlier, run, f"{folder_of(run, database)}/manifest.json", now)
+    return manifest_again(earlier, run, f"{attempt_folder(run, database)}/manifest.json", now)
 
 
 def back_up(services: Services, run: Run, database: Database, touched: Sequence[Touched]) -> Manifest:
@@ -137,7 +147,7 @@ def back_up(services: Services, run: Run, database: Database, touched: Sequence[
     Whoever calls keeps the lease, and puts the manifest into the vault and the ledger. Raises BackupNotProven, naming
     the resource, where it changes each time.
     """
-    folder = folder_of(run, database)
+    folder = attempt_folder(run, database)
     services.log.info(
         f"backing up {', '.join(str(t) for t in touched)}", to=services.vault.uri(folder), run=run.id
     )
@@ -167,7 +177,7 @@ def _read_once(
     # A store with a snapshot says itself what it held; of any other it is read before, and looked at again after.
     held = {} if isinstance(database, Postgres) else fingerprints(services, database, touched)
     parts = _listening(store.backup(touched), held)  # type: ignore[arg-type]
-    files = services.vault.write_many(folder, parts)
+    files = services.vault.write_many(folder, parts, instead_of=folder_of(run, database))
     # Restored and compared as a whole, a backup that is not what it should be is found then.
     keys_only = isinstance(database, Postgres) or (
         proof_of(services.settings, sum(file.size for file in files)) is Proof.RESTORE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
 
 from lockstep.domain.status import RunStatus
@@ -62,9 +63,9 @@ def _strange(services: Services) -> dict[str, tuple[int, str]]:
     rehearsals = {rehearsal.id for rehearsal in rehearsals_of(services)}
     listed = {backup.manifest.path: backup for backup in backups_of(services, removed=True)}
     counted: dict[str, int] = defaultdict(int)
-    for root, parts in (("backups/", 3), ("journal/", 2), ("rehearsals/", 2)):
+    for root, parts in (("backups/", 4), ("journal/", 2), ("rehearsals/", 2)):
         for path in services.vault.paths(root):
-            counted["/".join(path.split("/")[:parts]) + "/"] += 1
+            counted[_folder(path, parts, listed)] += 1
     found: dict[str, tuple[int, str]] = {}
     for folder, count in counted.items():
         root, owner = folder.split("/")[:2]
@@ -81,6 +82,13 @@ def _strange(services: Services) -> dict[str, tuple[int, str]]:
         if why is not None:
             found[folder] = (count, why)
     return found
+
+
+def _folder(path: str, parts: int, listed: Collection[str]) -> str:
+    """Return the folder that a path is counted to: an attempt's, a run's, or a database's of an older backup."""
+    names = path.split("/")[:-1]
+    above = "/".join(names[:3]) + "/"
+    return above if f"{above}manifest.json" in listed else "/".join(names[:parts]) + "/"
 
 
 def _remove(services: Services, folder: str, why: str, by: str) -> None:

@@ -24,8 +24,14 @@ class FolderVault:
     def write(self, path: str, part: BackupPart) -> BackupFile:
         return self._relative(self.vault.write(self._whole(path), part))
 
-    def write_many(self, folder: str, parts: Iterable[BackupPart]) -> list[BackupFile]:
-        return [self._relative(file) for file in self.vault.write_many(self._whole(folder), parts)]
+    def write_many(
+        self, folder: str, parts: Iterable[BackupPart], *, instead_of: str = ""
+    ) -> list[BackupFile]:
+        whole = self._whole(instead_of) if instead_of else ""
+        return [
+            self._relative(file)
+            for file in self.vault.write_many(self._whole(folder), parts, instead_of=whole)
+        ]
 
     def digest(self, path: str) -> tuple[int, str]:
         return self.vault.digest(self._whole(path))

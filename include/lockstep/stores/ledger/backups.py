@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from lockstep.domain.backups import Proof, StoredBackup
-from lockstep.domain.errors import Refused
+from lockstep.domain.errors import Refused, StaleEpoch
 from lockstep.domain.progress import Manifest
 from lockstep.stores.ledger.connect import Db
 from lockstep.stores.ledger.plain import dumps, error_text
 from lockstep.stores.ledger.rows import backup_of, manifest_json, manifest_of
 
+# Whether all backups of the run are proven. Its row is locked: the one who opens the way to the data changes it,
+# and a backup saved before that is seen there, one saved after it is refused.
+_GATE = "SELECT backed_up FROM _migration_runs WHERE id = %s FOR UPDATE"
+# An attempt of before, which this one replaces: each writes to a folder of its own.
+_REPLACE = "DELETE FROM _migration_backups WHERE run_id = %(run)s AND conn_id = %(conn_id)s AND path <> %(path)s"
 # A backup as it is now: one taken again is unproven again.
 _SAVE = """
     INSERT INTO _migration_backups (run_id, path, conn_id, manifest, proof, proven_at)
@@ -53,6 +58,15 @@ def save(db: Db, manifest: Manifest, proof: Proof | None) -> None:
         "manifest": dumps(manifest_json(manifest)),
         "proof": None if proof is None else proof.value,
     }
+    gate = db.execute(_GATE, [manifest.run_id]).fetchone()
+    if gate is not None and gate["backed_up"]:
+        raise StaleEpoch(
+            f"the backups of run {manifest.run_id} are proven already, and {manifest.path} is none of them: another "
+            "attempt has taken over. Nothing is to be done here.",
+            run=manifest.run_id,
+            path=manifest.path,
+        )
+    db.execute(_REPLACE, values)
     db.execute(_SAVE, values)
 
 

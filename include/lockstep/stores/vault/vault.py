@@ -87,15 +87,17 @@ class S3Vault:
             uploads.finish()
             return file
 
-    def write_many(self, folder: str, parts: Iterable[BackupPart]) -> list[BackupFile]:
+    def write_many(
+        self, folder: str, parts: Iterable[BackupPart], *, instead_of: str = ""
+    ) -> list[BackupFile]:
         """Write parts below a folder; small ones go up several at a time.
 
         Parts are read in this thread, one after the other, and each before the next is asked for: what
-        yields them may keep a snapshot or a cursor open. Only the uploads overlap. Uploads below the folder that an
-        earlier process did not finish are aborted first.
+        yields them may keep a snapshot or a cursor open. Only the uploads overlap. Uploads below `instead_of`, or
+        else the folder, that an earlier process did not finish are aborted first.
         """
         folder = folder.rstrip("/")
-        abort_stale(self._place, folder=folder)
+        abort_stale(self._place, folder=instead_of.rstrip("/") or folder)
         with Uploads() as uploads:
             files = [self._write(f"{folder}/{part.name}", part, uploads) for part in parts]
             uploads.finish()
