@@ -28,13 +28,11 @@ LONG_AGO = datetime(2001, 2, 3, tzinfo=timezone.utc)
 def fresh_database(servers: Addresses) -> Iterator[str]:
     """Make an empty database, and drop it afterwards."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(servers.postgres, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    servers.create_database(name)
     try:
         yield servers.postgres_uri(name)
     finally:
-        with psycopg.connect(servers.postgres, autocommit=True) as admin:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        servers.drop_database(name)
 
 
 @contextmanager

@@ -93,13 +93,11 @@ class Room:
 def fresh_database(servers: Addresses) -> Iterator[str]:
     """Make an empty database, and drop it afterwards; yield its conninfo."""
     name = f"pg_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(servers.postgres, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+    servers.create_database(name)
     try:
         yield servers.postgres_uri(name)
     finally:
-        with psycopg.connect(servers.postgres, autocommit=True) as admin:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        servers.drop_database(name)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import psycopg
 import pymongo
 import pytest
 from driver import Driver, PlainLog
-from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from lockstep.domain.resources import Bucket, Database, Mongo, Postgres
 from lockstep.engine.services import Services, Settings, Store
@@ -40,7 +40,6 @@ SELECT client, 'migration.' || what, now() FROM unnest(ARRAY['audit', 'ops']) cl
     unnest(ARRAY['started', 'backed_up', 'applied', 'rolled_back', 'failed']) what;
 """
 
-
 #: settings of runs that are not about backups: small batches, and a proof that makes no database
 QUICK: dict[str, Any] = {"batch_rows": 100, "batch_documents": 100, "batch_objects": 20, "proof": "checksum"}
 
@@ -49,8 +48,10 @@ QUICK: dict[str, Any] = {"batch_rows": 100, "batch_documents": 100, "batch_objec
 class World:
     """What a test's revisions move, reached by plain drivers and not through Lockstep."""
 
+    #: a database of the server that may create others
+    admin_uri: str
     auth_uri: str
-    api_uri: str
+    api_name: str
     ledger_uri: str
     yapper_uri: str
     mongo_uri: str
@@ -60,6 +61,13 @@ class World:
     vault: str
     migrations: Path
     pg_bin: Path | None
+
+    @cached_property
+    def api_uri(self) -> str:
+        """The second database, made when it is first asked for: few tests need it, and each costs its time."""
+        if not self._api_is_there():
+            self.run(f"CREATE DATABASE {self.api_name} TEMPLATE template0", self.admin_uri)
+        return make_conninfo(self.admin_uri, dbname=self.api_name)
 
     def rows(self, query: str, uri: str | None = None) -> list[Any]:
         with psycopg.connect(uri or self.auth_uri, autocommit=True) as conn:
@@ -116,12 +124,17 @@ class World:
         """Return the independent witness's hashes of all that the revisions may touch."""
         import independent
 
+        # Without the second database, what an empty one has.
+        own = None if self._api_is_there() else []
         return {
             "auth": independent.hash_postgres(self.auth_uri),
-            "api": independent.hash_postgres(self.api_uri),
+            "api": independent.hash_postgres(self.api_uri if self._api_is_there() else self.admin_uri, own),
             "mongo": independent.hash_mongo(self.mongo_uri, self.mongo_db),
             "s3": independent.hash_s3(self.s3_kwargs, self.bucket, ""),
         }
+
+    def _api_is_there(self) -> bool:
+        return bool(self.rows(f"SELECT FROM pg_database WHERE datname = '{self.api_name}'", self.admin_uri))
 
 
 @cache
@@ -138,16 +151,19 @@ def world(servers: Any, tmp_path: Path) -> Iterator[World]:
 
 @contextmanager
 def fresh_world(servers: Any, migrations: Path) -> Iterator[World]:
-    """Make databases, buckets and a folder of revisions; drop them where the servers outlive the session."""
+    """Make databases, buckets and a folder of revisions; drop them where that frees memory, or others' servers."""
     mark = uuid.uuid4().hex[:10]
-    names = {part: f"{part}_{mark}" for part in ("auth", "api", "ledger", "yapper")}
-    with psycopg.connect(servers.postgres, autocommit=True) as conn:
-        for name in names.values():
-            conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    names = {part: f"{part}_{mark}" for part in ("auth", "ledger")}
+    yapper, api = f"yapper_{mark}", f"api_{mark}"
+    for name in names.values():
+        servers.create_database(name)
     migrations.mkdir()
     kwargs = servers.s3_client_kwargs()
     made = World(
         **{f"{part}_uri": servers.postgres_uri(name) for part, name in names.items()},
+        admin_uri=servers.postgres,
+        api_name=api,
+        yapper_uri=make_conninfo(servers.postgres, options=f"-c search_path={yapper}"),
         mongo_uri=servers.mongo_uri,
         mongo_db=f"campus_{mark}",
         s3_kwargs=kwargs,
@@ -158,15 +174,16 @@ def fresh_world(servers: Any, migrations: Path) -> Iterator[World]:
     )
     for bucket in (made.bucket, made.vault):
         made.s3.create_bucket(Bucket=bucket)
+    made.run(f"CREATE SCHEMA {yapper}", servers.postgres)
     made.run(YAPPER, made.yapper_uri)
     yield made
-    if servers.passing:
+    if servers.stays:
         return
+    for name in (*names.values(), api):
+        servers.drop_database(name)
+    made.run(f"DROP SCHEMA {yapper} CASCADE", servers.postgres)
     with pymongo.MongoClient(made.mongo_uri) as client:
         client.drop_database(made.mongo_db)
-    with psycopg.connect(servers.postgres, autocommit=True) as conn:
-        for name in names.values():
-            conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def factory_of(world: World, log: PlainLog, **settings: Any) -> Callable[[Callable[[str], None]], Services]:
