@@ -97,7 +97,17 @@ FAULTS = {
 }
 
 #: the DAGs that need no revision
-CHAIN_WIDE = {"housekeeping", "migrate", "rehearse", "restore", "rollback"}
+CHAIN_WIDE = {
+    "accept_checksum",
+    "baseline",
+    "housekeeping",
+    "migrate",
+    "rehearse",
+    "relay",
+    "repair",
+    "restore",
+    "rollback",
+}
 
 
 def parse(project: Path) -> Any:

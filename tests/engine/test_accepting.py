@@ -12,7 +12,7 @@ from lockstep.domain.chain import load_chain
 from lockstep.domain.errors import Refused
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus
-from lockstep.engine.accepting import Edit, accept, plan_acceptance, refuse_unseen
+from lockstep.engine.accepting import Edit, accept, accepted_since, plan_acceptance, refuse_unseen
 
 NICK = """
 def upgrade():
@@ -69,6 +69,9 @@ def test_a_harmless_edit_is_shown_accepted_and_the_next_run_starts(world: World,
     [note] = notes(applied, "checksum_accepted")
     assert (note["who"], note["detail"]["reason"]) == ("vera", "a typo")
     assert (note["detail"]["before"], note["detail"]["after"]) == (found.before, found.after)
+    services = applied.services(lambda place: None)
+    assert accepted_since(services, "0001", found.before) == {found.before, found.after}
+    assert accepted_since(services, "0001", "other") == {"other"}
     assert applied.go("0002").status is RunStatus.APPLIED
     # The accepted file is kept in its turn.
     path.write_text(path.read_text() + "# again\n")

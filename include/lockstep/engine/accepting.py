@@ -194,6 +194,15 @@ def _accepted(
         return unit.run(run.id)
 
 
+def accepted_since(services: Services, revision: str, checksum: str) -> set[str]:
+    """Return the checksums that a revision's file may have: the one given, and what was accepted in its place."""
+    found = {checksum}
+    for run in reversed(services.ledger.runs(revision, limit=_KEPT)):
+        if run.status is RunStatus.CHECKSUM_ACCEPTED and run.facts["before"] in found:
+            found.add(str(run.facts["after"]))
+    return found
+
+
 def kept_source(services: Services, state: RevisionState) -> str | None:
     """Return a revision's file as it was applied, from the archive; None where nobody kept it.
 

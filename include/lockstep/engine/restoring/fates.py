@@ -15,6 +15,7 @@ from lockstep.domain.operations.base import WayBack
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import RevisionState, Run
 from lockstep.domain.status import UNSETTLED, Status
+from lockstep.engine.accepting import accepted_since
 from lockstep.engine.quarantine import tries_again
 from lockstep.engine.restoring.coverage import uncovered
 from lockstep.engine.restoring.plan import Fate, Target
@@ -149,7 +150,7 @@ def _applied_again(
             "reconcile = false, or migrate afterwards."
         )
     checksum = services.ledger.run(applied_run).checksum
-    if checksum != revision.checksum:
+    if revision.checksum not in accepted_since(services, revision.id, checksum):
         return fate, (
             f"revision {revision.id} ({revision.file}) was edited since it was applied: its checksum was "
             f"{checksum[:12]} and is {revision.checksum[:12]}. Put the file back as it was, or set reconcile = false."
