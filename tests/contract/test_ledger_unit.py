@@ -119,7 +119,7 @@ def test_an_error_is_kept_until_the_next_attempt(ledger: PostgresLedger) -> None
     walk(ledger, Status.ROLLING_BACK, error="users, record 'u1': bad\0mail \ud800")
     walk(ledger, Status.ROLLED_BACK)
     assert ledger.revisions()["0001"].error_message == "users, record 'u1': bad\\0mail \\ud800"
-    assert ledger.history()[1]["detail"] == {"error": "users, record 'u1': bad\\0mail \\ud800"}
+    assert ledger.history()[1]["detail"]["error"] == "users, record 'u1': bad\\0mail \\ud800"
     walk(ledger, Status.UPGRADING)
     assert ledger.revisions()["0001"].error_message is None
 

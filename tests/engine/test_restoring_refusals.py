@@ -321,9 +321,10 @@ def test_history_event_and_archive_say_what_was_done_and_who_said_so(
     kinds = world.rows(
         f"SELECT kind, detail FROM _migration_history WHERE run_id = '{run.id}' ORDER BY id", world.ledger_uri
     )
-    assert [kind for kind, _ in kinds] == ["restore_approved", "status", "status", "restored"]
-    assert kinds[0][1]["approved_by"] == "grace"
-    assert kinds[-1][1]["moved"] == {"0001": "rolled_back"}
+    begun, ended = ["opened", "restore_approved"], ["restored", "ended"]
+    assert [kind for kind, _ in kinds] == [*begun, "status", "status", *ended]
+    assert kinds[1][1]["approved_by"] == "grace"
+    assert kinds[-2][1]["moved"] == {"0001": "rolled_back"}
     assert world.labels()[-3:] == ["started", "backed_up", "restored"]
     (told,) = world.rows("SELECT data FROM events WHERE label = 'migration.restored'", world.yapper_uri)[0]
     assert json.loads(told)["backup"] == first
