@@ -40,14 +40,16 @@ bench: $(INSTALLED_BENCH)
 test: lint pytest
 
 # Small things first, the whole system last. Tests of one file share its servers' databases, so a file stays with
-# one worker; each worker has servers of its own. Airflow starts a dozen processes: what runs it runs alone.
+# one worker; each worker has servers of its own, and where tests/dags needs it an Airflow home. A whole Airflow starts
+# a dozen processes: what runs one runs alone.
 SIDE_BY_SIDE := -n logical --maxprocesses 8 --dist loadfile
 pytest: $(INSTALLED)
 ifdef TESTS
 	$(BIN)/python -m pytest $(TESTS)
 else
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/contract tests/engine
-	$(BIN)/python -m pytest tests/dags tests/acceptance
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/dags
+	$(BIN)/python -m pytest tests/acceptance
 endif
 
 kills: $(INSTALLED)
