@@ -29,6 +29,13 @@ class LockstepPlugin(AirflowPlugin):
             "url_route": "lockstep-parked",
         },
         {
+            "name": "Plan",
+            "href": f"{PREFIX.lstrip('/')}/plan",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "lockstep-plan",
+        },
+        {
             "name": "Ways back",
             "href": f"{PREFIX.lstrip('/')}/readiness",
             "destination": "nav",

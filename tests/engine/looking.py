@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -69,6 +70,37 @@ class Witness:
     wal: str
     documents: tuple[tuple[str, str, int, str], ...]
     objects: tuple[tuple[str, str, str, str], ...]
+
+
+@contextmanager
+def quiet(world: World) -> Iterator[None]:
+    """Keep the server from vacuuming and analyzing by itself for the length of a block."""
+    with psycopg.connect(world.ledger_uri, autocommit=True) as conn:
+        conn.execute("ALTER SYSTEM SET autovacuum = off")
+        conn.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            conn.execute("ALTER SYSTEM RESET autovacuum")
+            conn.execute("SELECT pg_reload_conf()")
+
+
+def unchanged(world: World, do: Callable[[], None], *, settled: bool = False) -> None:
+    """Do something, and see by the servers' own counters that it wrote nothing.
+
+    Transaction ids, documents and objects are the same each time. The server logs a snapshot of its own now and then, so
+    the position in its write-ahead log has to be the same once out of a few times.
+    """
+    for _ in range(4):
+        if not settled:
+            settle(world)
+        before = witness(world)
+        do()
+        after = witness(world)
+        assert replace(after, wal="") == replace(before, wal="")
+        if after.wal == before.wal:
+            return
+    raise AssertionError("the write-ahead log moved each time")
 
 
 def settle(world: World) -> None:

@@ -49,11 +49,11 @@ def planned(
     )
 
 
-def plan_now(folder: Path, target: str, direction: Direction, environment: str = "", pages: str = "") -> Plan:
+def plan_now(folder: Path, target: str, direction: Direction, environment: str = "") -> Plan:
     """Return the plan to a target as things are, for a page: asked in the API server, outside of any task."""
     from lockstep.domain.chain import load_chain
     from lockstep.engine.routing import plan_route
-    from lockstep.orchestration.environments import ENVIRONMENT
+    from lockstep.orchestration.environments import ENVIRONMENT, pages_of
     from lockstep.orchestration.logs import TaskLog
     from lockstep.orchestration.params import DRY_RUN
     from lockstep.orchestration.wiring import services_for
@@ -61,6 +61,7 @@ def plan_now(folder: Path, target: str, direction: Direction, environment: str =
     services = services_for({ENVIRONMENT: environment, DRY_RUN: True}, TaskLog())
     chain = load_chain(folder)
     hops = plan_route(services, chain, target=target, direction=direction)
+    pages = pages_of(services.environment)
     return planned(services, chain, hops, target=target, direction=direction, pages=pages)
 
 

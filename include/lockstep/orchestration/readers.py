@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lockstep.orchestration import wiring
 from lockstep.orchestration.environments import default_environment, environments
+from lockstep.orchestration.planning import plan_now
 from lockstep.orchestration.readiness import readiness_now
 
 if TYPE_CHECKING:
@@ -31,4 +32,5 @@ def reader_of(environment: Environment, folder: Path) -> Reader:
         uri=lambda path: wiring.vault(environment).uri(path),
         kept=lambda path: wiring.vault(environment).get(path),
         ready=lambda revisions: readiness_now(folder, revisions, environment.name),
+        plan=lambda target, direction: plan_now(folder, target, direction, environment.name),
     )

@@ -13,6 +13,7 @@ from lockstep.web.backups import add_backups
 from lockstep.web.environments import add_environments
 from lockstep.web.housekeeping import add_housekeeping
 from lockstep.web.page import duration, facts, link, page, table
+from lockstep.web.plan import add_plan
 from lockstep.web.read import Reader
 from lockstep.web.readiness import add_readiness
 from lockstep.web.rehearsals import add_rehearsals
@@ -79,6 +80,7 @@ def create_app(
     add_backups(app, reader, who, _HEADERS)
     add_housekeeping(app, reader, who, _HEADERS)
     add_readiness(app, reader, who, _HEADERS)
+    add_plan(app, reader, who, _HEADERS)
     add_rehearsals(app, reader, who, _HEADERS)
     return app
 

@@ -17,7 +17,13 @@ IN = "/in"
 #: the parameter that leads there
 PARAMETER = "environment"
 #: pages that are not about one run
-_PAGES = {"Ways back": "/readiness", "Backups": "/backups", "Parked": "/parked", "Rehearsals": "/rehearsals"}
+_PAGES = {
+    "Plan": "/plan",
+    "Ways back": "/readiness",
+    "Backups": "/backups",
+    "Parked": "/parked",
+    "Rehearsals": "/rehearsals",
+}
 _Next = Callable[[Request], Awaitable[Response]]
 
 

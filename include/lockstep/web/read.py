@@ -9,7 +9,9 @@ from enum import Enum
 from typing import Any
 
 from lockstep.domain.errors import DataError, Refused
+from lockstep.domain.plan import Plan
 from lockstep.domain.readiness import Readiness
+from lockstep.domain.revision import Direction
 from lockstep.domain.run import Run, ShardState
 from lockstep.engine.ports import Ledger
 
@@ -19,6 +21,10 @@ def _nothing_kept(path: str) -> bytes:
 
 
 def _nobody_looks(revisions: Collection[str] | None) -> Sequence[Readiness]:
+    raise Refused("here nobody can look at the databases: ask on Airflow's own server.")
+
+
+def _nobody_plans(target: str, direction: Direction) -> Plan:
     raise Refused("here nobody can look at the databases: ask on Airflow's own server.")
 
 
@@ -33,6 +39,8 @@ class Reader:
     kept: Callable[[str], bytes] = _nothing_kept
     #: what a downgrade of the revisions that are named, or of all that are applied, would do now
     ready: Callable[[Collection[str] | None], Sequence[Readiness]] = _nobody_looks
+    #: what would be done on the way to a target
+    plan: Callable[[str, Direction], Plan] = _nobody_plans
 
     def run(self, run_id: str) -> Run:
         """Return a run; Refused where there is none."""
