@@ -32,6 +32,7 @@ def test_nobody_known_is_said_so() -> None:
     from lockstep.orchestration.callers import caller_of
 
     assert caller_of(context(by=None)).by == "unknown"
+    assert caller_of(context("scheduled", by=None)).by == "scheduler"
 
 
 def test_a_parent_is_believed_of_a_run_that_another_run_triggered_and_of_no_person() -> None:

@@ -22,6 +22,7 @@ CONCERNS = {
     "read_backups",
     "remove_parked",
     "find_drift",
+    "audit_history",
 }
 
 

@@ -29,6 +29,7 @@ from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus
 from lockstep.engine.auditing.archiving import archive_history
 from lockstep.engine.auditing.verifying import Audit, Finding, verify
+from lockstep.engine.housekeeping.audited import audit_history
 from lockstep.engine.services import Services
 
 SETUP = """CREATE TABLE users (id text PRIMARY KEY, n int);
@@ -249,6 +250,8 @@ def test_every_field_of_an_entry_that_is_altered_is_named(world: World, driver: 
             db.execute(f"UPDATE _migration_history SET {name} = %s WHERE id = 3", [was])
         assert audited(driver).holds
         db.execute("UPDATE _migration_history SET who = 'nobody' WHERE id = 3")
+    (problem,) = [one for one in audit_history(ledger_of(driver)).problems if "ledger: entry 3" in one]
+    assert "row 3 of _migration_history (who)" in problem
     done = lockstep(world, "audit", "verify")
     assert done.returncode == 1
     assert "row 3 of _migration_history (who)" in done.stdout

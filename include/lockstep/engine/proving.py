@@ -160,6 +160,7 @@ def _open_the_gate(
         "proof": proofs,
         "consistency": {manifest.conn_id: manifest.consistency for manifest in taken},
     }
+    servers = {manifest.conn_id: dict(manifest.made_by) for manifest in taken if manifest.made_by}
     less = {conn_id: how.less for conn_id, how in proven.items() if how.less}
     if less:
         facts["not_restored"] = less
@@ -170,7 +171,7 @@ def _open_the_gate(
         _refuse_replaced(services, run, taken)
         wanted = Status.UPGRADING if run.direction == "upgrade" else Status.ROLLING_BACK
         unit.set_status(revision.id, wanted, run_id=run.id)
-        unit.note(run.id, "backups_proven", facts)
+        unit.note(run.id, "backups_proven", facts | {"bytes": size, "servers": servers})
         unit.say(
             run.id,
             "migration.backed_up",

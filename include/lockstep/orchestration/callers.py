@@ -7,6 +7,9 @@ from typing import Any
 from lockstep.domain.run import Caller
 from lockstep.orchestration.params import PARENT
 
+#: who asks for a run that Airflow's own timetable or an asset starts
+SCHEDULER = "scheduler"
+_BY_ITSELF = ("scheduled", "asset_triggered", "backfill")
 #: states of a DagRun that may still do something
 LIVING = ("queued", "running")
 
@@ -17,9 +20,14 @@ def caller_of(context: Any) -> Caller:
     return Caller(
         dag_id=dag_run.dag_id,
         dag_run_id=dag_run.run_id,
-        by=getattr(dag_run, "triggering_user_name", None) or "unknown",
+        by=getattr(dag_run, "triggering_user_name", None) or _nobody(dag_run),
         parent=parent_of(dag_run),
     )
+
+
+def _nobody(dag_run: Any) -> str:
+    run_type = getattr(dag_run.run_type, "value", dag_run.run_type)
+    return SCHEDULER if run_type in _BY_ITSELF else "unknown"
 
 
 def parent_of(dag_run: Any) -> str | None:

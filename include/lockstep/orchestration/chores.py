@@ -1,5 +1,6 @@
 """Housekeeping as its tasks call it: one place to look, and one to put a script in."""
 
+from lockstep.engine.housekeeping.audited import audit_history
 from lockstep.engine.housekeeping.drift import find_drift
 from lockstep.engine.housekeeping.leases import tidy_leases
 from lockstep.engine.housekeeping.listing import databases_of
@@ -14,6 +15,7 @@ from lockstep.engine.housekeeping.strangers import find_strangers
 __all__ = [
     "Retention",
     "Sample",
+    "audit_history",
     "databases_of",
     "drop_orphans",
     "find_drift",

@@ -32,6 +32,7 @@ Look after what runs leave behind, once a day. No concern waits for another, and
 | `read_backups` | reads a sample of every backup again and compares it with its manifest |
 | `remove_parked` | removes parked things past their retention |
 | `find_drift` | compares each database with what the chain's runs left, object by object |
+| `audit_history` | archives what is left of the history, and checks the ledger's against the archive's |
 
 `outcome` is red where a person has to look at something, and says at what. With `dry_run` nothing is changed.
 It never changes the status of a revision or a run.

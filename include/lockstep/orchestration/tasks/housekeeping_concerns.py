@@ -18,6 +18,7 @@ LEASES = "tidy_leases"
 READING = "read_backups"
 PARKED = "remove_parked"
 DRIFT = "find_drift"
+HISTORY = "audit_history"
 
 
 class Concern(LockstepTask):
@@ -163,12 +164,23 @@ class FindDrift(Concern):
         )
 
 
+class AuditHistory(Concern):
+    """Archive what is left of the history, and check the ledger's against the archive's."""
+
+    about = "the history and its archive"
+
+    def see_to(self, desk: Desk, wanted: Wanted) -> Found:
+        from lockstep.orchestration import chores
+
+        return chores.audit_history(desk.services, dry_run=wanted.dry_run)
+
+
 def who(desk: Desk) -> str:
     """Return who asked for this run; the history says so of what goes."""
-    from lockstep.orchestration.callers import caller_of
+    from lockstep.orchestration.callers import SCHEDULER, caller_of
 
     by = caller_of(desk.context).by
-    return by if by != "unknown" else "housekeeping"
+    return by if by not in ("unknown", SCHEDULER) else "housekeeping"
 
 
 CONCERNS: dict[str, type[Concern]] = {
@@ -179,4 +191,5 @@ CONCERNS: dict[str, type[Concern]] = {
     READING: ReadBackups,
     PARKED: RemoveParked,
     DRIFT: FindDrift,
+    HISTORY: AuditHistory,
 }
