@@ -25,6 +25,7 @@ from lockstep.domain.events import LABELS, SCHEMA, payload
 from lockstep.domain.exchange import Event
 from lockstep.domain.status import RunStatus
 from lockstep.engine.emitting import emit, look_at_outbox, relay
+from lockstep.engine.metering import METRICS
 from lockstep.engine.services import Services
 from lockstep.stores.announcers import Endpoint
 from lockstep.stores.sinks import BrokenSink, WebhookSink
@@ -175,6 +176,21 @@ def test_every_event_of_real_runs_is_as_the_schema_says(
     assert kept.events[0]["run"] == first.id
     assert schema["properties"]["label"]["enum"] == list(LABELS)
 
+    # What was counted is what happened, under names and tags that the page lists.
+    assert {(name, *sorted(tags)) for _, name, _, tags in meter.told} <= {
+        (name, *sorted(tags)) for name, tags in METRICS.items()
+    }
+    assert [tags["revision"] for _, tags in meter.of("run.applied")] == ["0001"]
+    assert len(meter.of("run.started")) == 7
+    assert len(meter.of("run.duration")) == 7
+    ends = ("applied_with_quarantine", "rolled_back", "downgraded", "restored", "failed")
+    assert [len(meter.of(f"run.{end}")) for end in ends] == [1, 1, 2, 1, 1]
+    written = [value for value, tags in meter.of("records.written") if tags["revision"] == "0001"]
+    assert sum(written) == 500
+    assert sum(value for value, _ in meter.of("records.quarantined")) == 1
+    assert min(value for value, _ in meter.of("backup.bytes")) > 0
+    assert sum(value for value, tags in meter.of("outbox.delivered")) == len(kept.events)
+
 
 def documented(language: str) -> list[str]:
     """Return the blocks of the page in one language."""
@@ -302,3 +318,15 @@ def test_nobody_there_is_worth_a_try_and_a_refusal_is_none(listener: Listener) -
         WebhookSink(
             "w", Endpoint(url=listener.url, conn_id="w", secret="whsec_no base64"), source=SOURCE
         ).deliver(event, tried_before=False)
+
+
+def test_the_page_on_metrics_lists_every_metric_with_its_tags() -> None:
+    page = (DOCS.parent / "metrics.md").read_text(encoding="utf-8")
+    listed = {}
+    for line in page.splitlines():
+        if line.startswith("| `lockstep."):
+            name, _, _, tags = (cell.strip() for cell in line.strip("|").split("|"))
+            listed[name.strip("`").removeprefix("lockstep.")] = tuple(
+                tag.strip("` ") for tag in tags.split(",")
+            )
+    assert listed == dict(METRICS)

@@ -22,6 +22,7 @@ from lockstep.engine.done import Done, done_steps
 from lockstep.engine.expectations import check_inside
 from lockstep.engine.guard import guarded
 from lockstep.engine.lease import kept
+from lockstep.engine.metering import batch_done
 from lockstep.engine.operations.copy import CopyHandler
 from lockstep.engine.operations.handler import WHOLE, TableHandler
 from lockstep.engine.operations.registry import handler_of
@@ -57,8 +58,10 @@ def run_atomic(
         services=services, revision=revision, run=run, phase=phase, step=1, fence=fence, within=KeyRange()
     )
     context.pace()
+    began = context.clock()
     with kept(services, run):
         progress = patiently(context, _patience(operations), lambda: _attempt(context, store, operations))
+    batch_done(context, Progress(), progress, context.clock() - began)
     services.ledger.save(fence, progress)
     return {"read": progress.read, "written": progress.written, "transaction": "committed"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -25,6 +26,7 @@ from lockstep.domain.resources import (
 )
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
+from lockstep.engine import metering
 from lockstep.engine.lease import kept
 from lockstep.engine.ports import DocumentStore, ObjectStore, TableStore
 from lockstep.engine.quiescence import changed_meanwhile, consistency, worth_a_look
@@ -89,10 +91,12 @@ def take_backup(services: Services, revision: Revision, run: Run, database: Data
     if services.ledger.run(run.id).backed_up:
         return {"skipped": "the backups of this run are proven already"}
     touched = touched_in(revision, database)
+    began = time.monotonic()
     with kept(services, run):
         manifest = _earlier(services, run, database, touched) or back_up(services, run, database, touched)
         services.vault.put(manifest.path, manifest_json(manifest), "application/json")
     services.ledger.save_backup(manifest, proof=None)
+    metering.backed_up(services, run, manifest, time.monotonic() - began)
     for slug, held in manifest.fingerprints.items():
         services.log.info(
             f"{slug}: {held.count} record(s)" if held.present else f"{slug}: not there yet", resource=slug

@@ -21,6 +21,7 @@ from lockstep.domain.sizing import Sizer
 from lockstep.engine.ahead import Ahead
 from lockstep.engine.bounds import bounds_of
 from lockstep.engine.context import StepContext
+from lockstep.engine.metering import batch_done
 
 #: records of a first batch
 START_DOCUMENTS = 200
@@ -75,10 +76,11 @@ def run_journaled(context: StepContext, work: Journaled, progress: Progress, doi
                 continue
             after = replace(prepared.progress, batches=progress.batches + 1, quarantined=context.quarantined)
             ahead.start(after)
-            read = after.read - progress.read
+            read, before = after.read - progress.read, progress
             progress = _commit(context, work, prepared.changes, after)
             context.services.reached("batch committed")
             took = context.clock() - began
+            batch_done(context, before, progress, took)
             sizer.observe(read, took, prepared.size)
             context.tell(progress, doing)
     context.services.ledger.save(context.fence, progress, rate=context.rate)

@@ -13,6 +13,7 @@ from lockstep.domain.operations.restore import Restore
 from lockstep.domain.revision import Direction, Revision
 from lockstep.domain.run import Caller, Pause, RevisionState, Run
 from lockstep.domain.status import UNSETTLED, RunStatus, Status
+from lockstep.engine import metering
 from lockstep.engine.auditing.noting import note_opened
 from lockstep.engine.counting import BEFORE, note_before
 from lockstep.engine.guard import reopen
@@ -44,6 +45,7 @@ def open_run(
     services.ledger.check()
     run = _opened(services, chain, revision, direction, caller, params, alive)
     if run.status is RunStatus.OPEN and BEFORE not in run.facts:
+        metering.started(services, run)
         note_before(services, revision, run)
     return run
 

@@ -13,6 +13,7 @@ from lockstep.domain.progress import Fence
 from lockstep.domain.resources import Database
 from lockstep.domain.run import Pause, Run
 from lockstep.domain.window import Window
+from lockstep.engine import metering
 from lockstep.engine.services import Services
 
 #: seconds between two heartbeats, and between two readings of the signals, at least
@@ -87,6 +88,7 @@ class Pacer:
             self.stand()
         if held is not None:
             self._services.log.info(f"goes on after {self._clock() - since:.0f} s: {held.signal} has cleared")
+            metering.held(self._services, self._run, self._clock() - since)
         if reading is not None and reading.verdict == "slow":
             self._slow(reading, took)
 

@@ -11,6 +11,7 @@ from lockstep.domain.errors import LockstepError
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
+from lockstep.engine import metering
 from lockstep.engine.auditing.archiving import archive_history
 from lockstep.engine.auditing.noting import note_ended
 from lockstep.engine.counting import note_after
@@ -32,6 +33,8 @@ def record(services: Services, revision: Revision, run: Run) -> Run:
         if current.status is RunStatus.OPEN:
             current = _close(services, unit, revision, current)
             note_ended(services, unit, current, revision)
+    if standing.status is RunStatus.OPEN:
+        metering.ended(services, current)
     services.log.info(f"run {current.id} is {current.status}", error=current.error)
     _archive(services, revision, current)
     archive_history(services)

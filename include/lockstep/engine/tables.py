@@ -16,6 +16,7 @@ from lockstep.domain.sizing import Sizer
 from lockstep.engine.bounds import bounds_of
 from lockstep.engine.context import StepContext
 from lockstep.engine.hunting import Hunt, NextRecord, culprit, is_for_a_record
+from lockstep.engine.metering import batch_done
 from lockstep.engine.patience import Patience, Trying
 from lockstep.engine.ports import TableStore, TableUnit
 from lockstep.engine.vacuuming import Vacuuming
@@ -95,6 +96,7 @@ class _Batches:
                 continue
             self.took, self.trying = context.clock() - began, None
             context.services.reached("batch committed")
+            batch_done(context, progress, after, self.took)
             self.learn(after.read - progress.read)
             progress = after
             self.say(progress)

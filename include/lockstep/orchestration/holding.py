@@ -83,7 +83,7 @@ def given_back(desk: Desk, held: Held, since: str | None, before: str | None) ->
     return TaskDeferred(
         trigger=HoldEnded(when.isoformat(), *_asked(desk, run)),
         method_name=GO_ON,
-        kwargs={"since": began.isoformat(), "before": held.reason},
+        kwargs={"since": began.isoformat(), "before": held.reason, "left": now.isoformat()},
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from typing import Any
 
 #: before every name, behind the prefix that Airflow puts before all of them
 PREFIX = "lockstep."
@@ -29,3 +30,15 @@ class AirflowMeter:
             from airflow.sdk.observability import stats
 
             stats.gauge(PREFIX + name, value, tags=tags)
+
+
+def came_back(context: Any, left: str | None) -> None:
+    """Time a hold without a worker: from the moment at which the task gave it back, in ISO 8601, until now."""
+    if left is None:
+        return
+    with suppress(Exception):
+        from lockstep.orchestration.environments import environment_of
+
+        seconds = (datetime.now(timezone.utc) - datetime.fromisoformat(left)).total_seconds()
+        environment = environment_of(context["params"]).name
+        AirflowMeter().time("hold.seconds", seconds, dag=context["ti"].dag_id, environment=environment)

@@ -54,8 +54,8 @@ def _webhook(log: Log, environment: Environment, logical: str) -> tuple[Sink, ..
     def made(connection: Any) -> Sink:
         if not connection.extra_dejson.get(SIGNED_WITH):
             log.warning(
-                f"what goes to {name} is not signed: the Airflow connection {connection.conn_id!r} has no {SIGNED_WITH} in "
-                "its extra"
+                f"what goes to {name} is not signed: the Airflow connection {connection.conn_id!r} has no "
+                f"{SIGNED_WITH} in its extra"
             )
         return WebhookSink(name, endpoint(connection), source=f"{base_url()}{PREFIX}")
 

@@ -11,6 +11,7 @@ from lockstep.domain.chain import Chain
 from lockstep.domain.errors import NotAtTarget
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus, Status
+from lockstep.engine import metering
 from lockstep.engine.auditing.archiving import archive_history
 from lockstep.engine.auditing.noting import note_ended
 from lockstep.engine.housekeeping.run_end import look_around
@@ -43,7 +44,8 @@ def end_restore(services: Services, chain: Chain, run: Run) -> Run:
     carries on.
     """
     run = services.ledger.run(run.id)
-    through = run.status is RunStatus.OPEN and _is_through(services, run)
+    was_open = run.status is RunStatus.OPEN
+    through = was_open and _is_through(services, run)
     if through:
         for fate in run.facts["fates"]:
             if fate["applied_run"]:
@@ -55,6 +57,8 @@ def end_restore(services: Services, chain: Chain, run: Run) -> Run:
             run = _close(services, unit, chain, run, through)
             if run.status is not RunStatus.OPEN:
                 note_ended(services, unit, run)
+    if was_open and run.status is not RunStatus.OPEN:
+        metering.ended(services, run)
     services.log.info(f"restore {run.id} is {run.status}", error=run.error)
     _archive(services, run)
     archive_history(services)

@@ -12,6 +12,7 @@ from lockstep.domain.errors import Refused
 from lockstep.domain.resources import Database
 from lockstep.domain.run import Caller, Run
 from lockstep.domain.status import RunStatus
+from lockstep.engine import metering
 from lockstep.engine.auditing.noting import note_opened
 from lockstep.engine.opening import current_run
 from lockstep.engine.ports import LedgerUnit
@@ -88,6 +89,7 @@ def _opened(
         raise _changed(plan)
     _refuse_changed(unit, plan)
     run = _begin(unit, plan, caller, params, approved, held)
+    metering.started(services, run)
     services.log.info(f"opened {run.id}: the backup of run {plan.backup} is put back", by=caller.by)
     return run
 

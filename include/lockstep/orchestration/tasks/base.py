@@ -18,6 +18,7 @@ from lockstep.orchestration.callers import parent_of
 from lockstep.orchestration.environments import environment_of, pages_of
 from lockstep.orchestration.links import LINKS
 from lockstep.orchestration.logs import TaskLog
+from lockstep.orchestration.metrics import came_back
 
 if TYPE_CHECKING:
     from lockstep.domain.chain import Chain
@@ -140,9 +141,15 @@ class LockstepTask(BaseOperator):
         return self.guarded(context, self.work)
 
     def go_on(
-        self, context: Any, event: Any = None, since: str | None = None, before: str | None = None
+        self,
+        context: Any,
+        event: Any = None,
+        since: str | None = None,
+        before: str | None = None,
+        left: str | None = None,
     ) -> Any:
-        """Do what is left after a hold, which began `since` for the reason `before`."""
+        """Do what is left after a hold, which began `since` for the reason `before`; `left`: its worker, when."""
+        came_back(context, left)
         return self.guarded(context, self.work, since, before)
 
     def guarded(
