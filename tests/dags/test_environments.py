@@ -179,12 +179,21 @@ def test_migrate_passes_its_environment_on(two: Path) -> None:
     assert passed_on({"environment": "production", "target": "head"}) == {"environment": "production"}
 
 
-def test_a_policy_puts_a_task_into_its_environment_s_pool(two: Path) -> None:
-    from lockstep.orchestration.pool_policy import task_instance_mutation_hook
+def test_a_policy_puts_a_task_into_its_environment_s_pool(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pluggy
+    from airflow import policies
+
+    from lockstep.orchestration import pool_policy
+
+    # As Airflow registers what airflow_local_settings.py names.
+    manager = pluggy.PluginManager(policies.local_settings_hookspec.project_name)
+    manager.add_hookspecs(policies)
+    policies.make_plugin_from_local_settings(manager, pool_policy, {"task_instance_mutation_hook"})
+    monkeypatch.setenv("LOCKSTEP_POOL", "lockstep_tasks")
 
     def pool(conf: Any, named: str = "lockstep_campus_api") -> str:
         instance = SimpleNamespace(pool=named)
-        task_instance_mutation_hook(instance, SimpleNamespace(conf=conf))
+        manager.hook.task_instance_mutation_hook(task_instance=instance, dag_run=SimpleNamespace(conf=conf))
         return str(instance.pool)
 
     assert pool({"environment": "production"}) == "lockstep_prod_campus_api"
@@ -192,6 +201,7 @@ def test_a_policy_puts_a_task_into_its_environment_s_pool(two: Path) -> None:
     assert pool({}) == "lockstep_staging_campus_api"
     assert pool({"environment": "moon"}) == "lockstep_campus_api"
     assert pool(None, "default_pool") == "default_pool"
+    assert pool({"environment": "production"}, "lockstep_tasks") == "lockstep_tasks"
 
 
 def test_links_lead_to_the_environment_s_pages(two: Path, engine: ScriptedEngine) -> None:
