@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import TaskAwaitingInput
 
-from lockstep.domain.errors import Unavailable
+from lockstep.domain.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from lockstep.orchestration.tasks.base import Desk
@@ -40,16 +40,32 @@ def awaiting(
     choices: Sequence[str],
     method: str,
     keep: Mapping[str, Any] | None = None,
+    sign: str = "",
 ) -> TaskAwaitingInput:
     """Put a question and return what parks the task until it is answered; `method` is then called with the event.
 
-    body: Markdown. keep: arguments that `method` is called with besides.
+    body: Markdown. keep: arguments that `method` is called with besides. sign: what of the body must be what people
+    see: Airflow goes on showing the first question of a task, and where that lacks it, this raises Refused.
     """
-    from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
-    upsert_hitl_detail(
-        ti_id=desk.ti.id, options=list(choices), subject=subject, body=body, multiple=False, params={}
+    question = CreateHITLDetailPayload(
+        ti_id=desk.ti.id,
+        options=list(choices),
+        subject=subject,
+        body=body,
+        multiple=False,
+        params={},
+        assigned_users=[],
     )
+    shown = getattr(task_runner.SUPERVISOR_COMMS.send(question), "body", None)
+    if sign and shown is not None and sign not in shown:
+        raise Refused(
+            "this task asked about something else before, and Airflow would go on showing that. Nothing was changed; "
+            "trigger the DAG anew, and the question is what it should be.",
+            sign=sign,
+        )
     desk.log.warning(
         f"WAITING FOR A PERSON: {subject} Choose one of {', '.join(choices)} under Required Actions. The worker is "
         "free meanwhile."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ class ApproveRoute(LockstepTask):
         if not steps:
             desk.log.info("nobody is asked: the environment's policy wants no approval that is not given yet")
             return None
-        raise asking(desk, plan["environment"], steps, notes=plan.get("lines", ()))
+        raise asking(desk, plan["environment"], steps)
 
     def answered(self, context: Any, event: Any = None, marks: Sequence[Mapping[str, Any]] = ()) -> Any:
         """Go on, or stop here, as somebody said."""
@@ -42,20 +44,21 @@ class ApproveRoute(LockstepTask):
         return "no revision was started. Trigger the DAG again to be asked again."
 
 
-def asking(
-    desk: Desk, environment: str, steps: Sequence[Mapping[str, Any]], *, notes: Sequence[str] = ()
-) -> BaseException:
+def asking(desk: Desk, environment: str, steps: Sequence[Mapping[str, Any]]) -> BaseException:
     """Put the question about steps of a plan, as JSON; return what parks the task."""
     from lockstep.orchestration.asking import awaiting
 
     named = ", ".join(f"{step['revision']} ({step['direction']})" for step in steps)
+    marks = [dict(step["mark"]) for step in steps]
+    sign = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16]
     return awaiting(
         desk,
         subject=f"May {len(steps)} revision(s) move in {environment}? {named}",
-        body=_body(steps, notes),
+        body=f"{_body(steps)}\n\nWhat is answered for: `{sign}`",
         choices=(APPROVE, REJECT),
         method="answered",
-        keep={"marks": [dict(step["mark"]) for step in steps]},
+        keep={"marks": marks},
+        sign=sign,
     )
 
 
@@ -79,7 +82,7 @@ def said(desk: Desk, event: Any, marks: Sequence[Mapping[str, Any]]) -> dict[str
     }
 
 
-def _body(steps: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
+def _body(steps: Sequence[Mapping[str, Any]]) -> str:
     """Return the plan as Markdown: a heading a revision, and what is known of it as a list."""
     lines: list[str] = []
     for step in steps:
@@ -88,7 +91,6 @@ def _body(steps: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
         lines += [f"* {line}" for line in rest]
         lines += [f"* way back of {op['number']}: {op['way_back']}" for op in step["operations"]]
         lines += [f"* file: SHA-256 `{step['checksum']}`", ""]
-    lines += [f"* {line}" for line in notes]
     lines.append(
         "What is approved is bound to these files and to the report of the rehearsal: where one of them changes, "
         "the approval is void."
