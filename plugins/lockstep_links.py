@@ -49,6 +49,13 @@ class LockstepPlugin(AirflowPlugin):
             "category": "browse",
             "url_route": "lockstep-backups",
         },
+        {
+            "name": "History",
+            "href": f"{PREFIX.lstrip('/')}/history",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "lockstep-history",
+        },
     ]
 
     @cached_property

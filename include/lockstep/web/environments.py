@@ -21,6 +21,7 @@ _PAGES = {
     "Plan": "/plan",
     "Ways back": "/readiness",
     "Backups": "/backups",
+    "History": "/history",
     "Parked": "/parked",
     "Rehearsals": "/rehearsals",
 }

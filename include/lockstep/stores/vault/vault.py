@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from lockstep.domain.errors import DataError, LockstepError, Refused
+from lockstep.domain.errors import DataError, LockstepError, Refused, Unavailable
 from lockstep.domain.exchange import BackupPart
 from lockstep.domain.progress import BackupFile
 from lockstep.stores.vault import reading, removing
@@ -23,8 +23,10 @@ from lockstep.stores.vault.uploads import Uploads, blocks
 PART_SIZE = 8 * 1024 * 1024
 #: S3 takes 10,000 parts: after so many of them parts double, which makes room for 293 GiB
 _PARTS_OF_ONE_SIZE = 2500
-#: what a server answers to a conditional write where the object is there, or is just being written by another
-_THERE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+#: what a server answers to a conditional write where the object is there
+_THERE = frozenset({"PreconditionFailed", "412"})
+#: and where another writes it at this moment, and may not come to an end
+_BEING_WRITTEN = frozenset({"ConditionalRequestConflict", "409"})
 #: and what one answers that knows no conditional writes
 _NO_CONDITIONS = frozenset({"NotImplemented", "InvalidRequest", "InvalidArgument", "501"})
 #: where check() tries what it may do
@@ -125,6 +127,10 @@ class S3Vault:
             code = problem.fields.get("code")
             if code in _THERE:
                 return False
+            if code in _BEING_WRITTEN:
+                raise Unavailable(
+                    f"{self.uri(path)} is being written by another. Try again.", path=path
+                ) from problem
             if code not in _NO_CONDITIONS:
                 raise
             if self.exists(path):
