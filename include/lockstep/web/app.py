@@ -11,6 +11,7 @@ from lockstep.domain.run import Run
 from lockstep.web.asking import Asker, answered, readable
 from lockstep.web.backups import add_backups
 from lockstep.web.environments import add_environments
+from lockstep.web.events import add_events
 from lockstep.web.history import add_history
 from lockstep.web.housekeeping import add_housekeeping
 from lockstep.web.page import duration, facts, link, page, table
@@ -81,6 +82,7 @@ def create_app(
     add_backups(app, reader, who, _HEADERS)
     add_housekeeping(app, reader, who, _HEADERS)
     add_history(app, reader, who, _HEADERS)
+    add_events(app, who, _HEADERS)
     add_readiness(app, reader, who, _HEADERS)
     add_plan(app, reader, who, _HEADERS)
     add_rehearsals(app, reader, who, _HEADERS)
