@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from lockstep.domain.approval import Approval, Mark
 from lockstep.domain.backups import Proof, StoredBackup
 from lockstep.domain.parked import Parked
 from lockstep.domain.progress import BackupFile, Fingerprint, Manifest, Progress
@@ -193,6 +194,29 @@ def rehearsal_of(row: Row) -> Rehearsal:
         report_sha256=row["report_sha256"],
         predicted={revision: Prediction(**given) for revision, given in row["predicted"].items()},
         facts=row["facts"],
+    )
+
+
+def approval_of(row: Row) -> Approval:
+    """Return a row of `_migration_approvals` as a value."""
+    return Approval(
+        id=row["id"],
+        mark=Mark(
+            revision=row["revision"],
+            direction=row["direction"],
+            checksum=row["checksum"],
+            plan_sha256=row["plan_sha256"],
+            rehearsal_id=row["rehearsal_id"],
+            report_sha256=row["report_sha256"],
+        ),
+        environment=row["environment"],
+        policy=row["policy"],
+        by=row["approved_by"],
+        at=utc(row["at"]),
+        dag_id=row["dag_id"],
+        dag_run_id=row["dag_run_id"],
+        voided_at=_time(row["voided_at"]),
+        voided_why=row["voided_why"],
     )
 
 
