@@ -191,7 +191,10 @@ def test_every_route_asks_who_it_is() -> None:
         "/runs/{run_id}/pause",
         "/runs/{run_id}/resume",
         "/backups",
+        "/events/migration.v1.json",
+        "/history",
         "/parked",
+        "/plan",
         "/drift",
         "/readiness",
         "/readiness/{revision}",
@@ -199,6 +202,14 @@ def test_every_route_asks_who_it_is() -> None:
         "/rehearsals/{rehearsal_id}",
         "/dag-runs/{dag_id}/{dag_run_id}/rehearsal",
     }
+
+
+def test_the_schema_of_events_is_where_each_event_says() -> None:
+    assert client().get("/events/migration.v1.json").status_code == 401
+    found = client().get("/events/migration.v1.json", user="bob")
+
+    assert found.headers["content-type"] == "application/schema+json"
+    assert found.json()["properties"]["version"] == {"const": 1}
 
 
 def test_a_program_reads_the_entry_as_json() -> None:
