@@ -212,4 +212,4 @@ def pace_of(shards: Sequence[Mapping[str, Any]]) -> Pace | None:
 def _seconds(run: DagRun) -> float | None:
     if run.started is None:
         return None
-    return round(((run.ended or datetime.now(timezone.utc)) - run.started).total_seconds(), 1)
+    return round(max(0.0, ((run.ended or datetime.now(timezone.utc)) - run.started).total_seconds()), 1)
