@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -185,3 +188,86 @@ def test_it_says_since_when_the_oldest_waits_and_looks_without_touching(fresh: F
     assert result.oldest is not None
     assert result.oldest < datetime.now(timezone.utc) - timedelta(hours=29)
     assert ledger.waiting_for("heard") == 2
+
+
+#: fifty relays, each killed with -9 around one delivery, before or after it, while events keep being said
+KILLED = """
+import os, random, signal, sys
+from lockstep.domain.errors import Unavailable
+from lockstep.stores.ledger import PostgresLedger
+
+conninfo, heard = sys.argv[1:]
+chance = random.Random(7)
+
+
+class Sink:
+    name = "heard"
+
+    def deliver(self, event, *, tried_before):
+        if self.when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        with open(heard, "a") as file:
+            file.write(f"{event.id} {event.data['run']} {event.data['n']} {tried_before}\\n")
+        if self.when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.when = chance.choice(["before", "after", "after", "later"])
+
+
+for number in range(50):
+    chance.random()
+    child = os.fork()
+    if child == 0:
+        ledger = PostgresLedger(conninfo)
+        run = f"r{number % 5 + 1}"
+        with ledger.unit() as unit:
+            unit.say(run, "migration.applied", {"n": number, "run": run})
+        if number % 10 == 9:
+            try:
+                with ledger.unit() as unit:
+                    unit.say(run, "migration.failed", {"n": -1, "run": run})
+                    raise Unavailable("it did not happen")
+            except Unavailable:
+                pass
+        sink = Sink()
+        sink.when = "before" if number % 2 else "after"
+        ledger.relay(sink, at_once=True)
+        os._exit(3)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL, status
+"""
+
+
+def test_after_fifty_kills_every_event_arrived_in_order_and_none_that_did_not_happen(
+    fresh: Fresh, tmp_path: Path
+) -> None:
+    ledger, conninfo = fresh
+    heard = tmp_path / "heard"
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, conninfo, str(heard)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+    class Rest(Heard):
+        def deliver(self, event: Event, *, tried_before: bool) -> None:
+            with heard.open("a") as file:
+                file.write(f"{event.id} {event.data['run']} {event.data['n']} {tried_before}\n")
+
+    while ledger.relay(Rest(), at_once=True).delivered:
+        pass
+    lines = [line.split() for line in heard.read_text().splitlines()]
+    once = {event_id: (run, int(number)) for event_id, run, number, _ in lines}
+    assert sorted(number for _, number in once.values()) == list(range(50))
+    for run_id in ("r1", "r2", "r3", "r4", "r5"):
+        numbers = [number for run, number in once.values() if run == run_id]
+        assert numbers == sorted(numbers)
+    # Whoever hears it again is told that it may be the second time.
+    seen: set[str] = set()
+    for event_id, _, _, tried_before in lines:
+        assert (tried_before == "True") >= (event_id in seen)
+        seen.add(event_id)
+    assert len(lines) > len(once)
+    assert ledger.busy_sinks(["heard"]) == []
