@@ -205,3 +205,22 @@ def test_a_parameter_that_there_is_not_stops_every_concern(home_project: Path, c
     assert set(ended.tasks.values()) == {"failed"}
     assert chores.asked == {}
     assert "'dryrun'" in ended.left("outcome", "error")
+
+
+def test_what_a_task_writes_into_the_history_says_which_task_it_was(
+    home_project: Path, chores: Chores
+) -> None:
+    from lockstep.orchestration.surroundings import surroundings
+
+    told: dict[str, Any] = {}
+
+    def audit_history(services: Any, **more: Any) -> Found:
+        told.update(surroundings().facts())
+        return Found()
+
+    vars(chores)["audit_history"] = audit_history
+    run_id = Ended(home_project).dag_run.run_id
+    assert told["task"].startswith(f"housekeeping / {run_id} / audit_history, try ")
+    assert "/dags/housekeeping/runs/" in told["log_url"]
+    assert "/tasks/audit_history" in told["log_url"]
+    assert {"airflow", "lockstep", "python"} <= set(told["versions"])
