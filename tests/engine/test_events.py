@@ -295,6 +295,12 @@ def test_what_a_task_carries_is_not_handed_to_one_that_will_be_red(ready: World,
     assert carrier.labels == ["started"]
 
 
+def test_a_ledger_that_no_run_has_used_yet_has_nothing_to_deliver(world: World, driver: Driver) -> None:
+    services = hearing(driver, Kept())
+    assert relay(services) == {}
+    assert services.ledger.check()["schema"] != "0"
+
+
 def test_retry_after_is_minded(ready: World, driver: Driver, listener: Listener) -> None:
     listener.will(429, Retry_After="900")
     hearing(driver, webhook(listener.url))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from lockstep.domain.errors import NotDelivered
+from lockstep.domain.errors import NotDelivered, Refused
 from lockstep.domain.events import VERSION, Relayed
 from lockstep.engine.ports import LateSink, Sink
 from lockstep.engine.services import Services
@@ -16,6 +16,8 @@ AT_END = 100
 IN_PEACE = 1000
 #: how long an event may wait before the relay is red, unless it is told otherwise
 OVERDUE = timedelta(hours=24)
+#: SQLSTATEs of a table and of a column that are not there
+_NOT_THERE = ("42P01", "42703")
 
 
 def emit(services: Services) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def relay(services: Services, *, overdue: timedelta = OVERDUE, at_once: bool = F
     it says so in the log, and is content.
     """
     sinks = _in_turn(services.sinks())
-    busy = set(services.ledger.busy_sinks([sink.name for sink in sinks])) if sinks else set()
+    busy = _busy(services, [sink.name for sink in sinks])
     rounds: list[Relayed] = []
     for sink in sinks:
         if sink.name not in busy:
@@ -65,6 +67,19 @@ def relay(services: Services, *, overdue: timedelta = OVERDUE, at_once: bool = F
     if lamentable := _lamentable(rounds, overdue):
         raise lamentable
     return {one.sink: dict(one.facts) for one in rounds}
+
+
+def _busy(services: Services, names: list[str]) -> set[str]:
+    """Ask which sinks have something to get; of a ledger that no run has made or brought up to date yet, too."""
+    if not names:
+        return set()
+    try:
+        return set(services.ledger.busy_sinks(names))
+    except Refused as problem:
+        if problem.fields.get("sqlstate") not in _NOT_THERE:
+            raise
+    services.ledger.check()
+    return set(services.ledger.busy_sinks(names))
 
 
 def look_at_outbox(services: Services) -> dict[str, Any]:

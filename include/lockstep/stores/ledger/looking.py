@@ -84,6 +84,7 @@ class LookingLedger(PostgresLedger):
     comparisons = _empty_where_missing(PostgresLedger.comparisons, list)
     approvals = _empty_where_missing(PostgresLedger.approvals, list)
     history = _empty_where_missing(PostgresLedger.history, list)
+    waiting_for = _empty_where_missing(PostgresLedger.waiting_for, int)
 
 
 class _Unit(PostgresLedgerUnit):
