@@ -81,6 +81,8 @@ def what(entry: Entry) -> str:
     """Return a change of status, or the kind of what is none."""
     if entry["to_status"]:
         return f"{entry['from_status']} → {entry['to_status']}"
+    if entry["kind"] == "ended" and isinstance(entry["detail"], Mapping):
+        return f"ended: {entry['detail'].get('status')}"
     return str(entry["kind"])
 
 
@@ -88,7 +90,7 @@ def story(entry: Entry) -> str:
     """Return in a line what an entry tells beside that."""
     detail: Mapping[str, Any] = entry["detail"] if isinstance(entry["detail"], Mapping) else {}
     parts = [str(detail[name]) for name in ("where", "error") if detail.get(name)]
-    if parts:
+    if parts and entry["kind"] != "ended":
         return _short(": ".join(parts))
     if entry["reason"]:
         return _short(str(entry["reason"]))
@@ -96,7 +98,7 @@ def story(entry: Entry) -> str:
         return _short(f"{detail.get('direction')}, checksum {str(detail.get('checksum'))[:12]}")
     if entry["kind"] == "ended":
         written = sum(one.get("written", 0) for one in detail.get("operations", ()))
-        return _short(f"{detail.get('status')} after {detail.get('seconds')} s, {written} record(s) written")
+        return _short(f"after {detail.get('seconds')} s, {written} record(s) written")
     rest = {name: value for name, value in detail.items() if name not in _USUAL}
     return _short(", ".join(f"{name} {_said(value)}" for name, value in rest.items()))
 

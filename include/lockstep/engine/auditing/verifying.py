@@ -280,6 +280,9 @@ def _check_object(
 
 def _missing_rows(reading: _Reading, head: Head, found: list[Object]) -> None:
     """Say so where the archive goes further than the ledger."""
+    if reading.ledger is not None and reading.head.id > head.id:
+        # A run may have ended since: what it archived was in the ledger before.
+        head = reading.ledger.history_head()
     if reading.head.id > head.id and found:
         reading.differs = Finding(
             place=BETWEEN,
