@@ -5,6 +5,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from lockstep.domain.errors import LockstepError
 from lockstep.orchestration.links import ALL_LINKS, PREFIX
 
 
@@ -65,7 +66,12 @@ class LockstepPlugin(AirflowPlugin):
         from lockstep.orchestration.project import migrations_folder, prefer_include
         from lockstep.orchestration.readers import readers
         from lockstep.web.app import create_app
+        from lockstep.web.environments import create_broken_app
 
         prefer_include(__file__)
-        reader, others = readers(migrations_folder(__file__))
-        return [{"name": "Lockstep", "url_prefix": PREFIX, "app": create_app(reader, access.asker(), others)}]
+        try:
+            reader, others = readers(migrations_folder(__file__))
+            app = create_app(reader, access.asker(), others)
+        except LockstepError as problem:
+            app = create_broken_app(str(problem), access.asker())
+        return [{"name": "Lockstep", "url_prefix": PREFIX, "app": app}]

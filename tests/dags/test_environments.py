@@ -263,7 +263,7 @@ def test_each_environment_has_pages_of_its_own() -> None:
         "/lockstep/in/production/backups?removed=1"
     )
     unknown = get(made, "/backups?environment=moon")
-    assert (unknown.status_code, "'staging', 'production'" in unknown.text) == (404, True)
+    assert (unknown.status_code, unknown.json()) == (404, {"detail": "there is no environment 'moon'"})
     assert get(made, "/environments").json() == {"environments": ["staging", "production"]}
 
 
@@ -276,6 +276,26 @@ def test_a_dag_run_is_found_in_whichever_ledger_knows_it() -> None:
     assert there.headers["location"] == "/lockstep/in/production/runs/run-of-manual__2"
     assert get(made, "/dag-runs/migrate/manual__3").status_code == 404
     assert get(made, "/dag-runs/secret/manual__2").status_code == 403
+
+
+def test_a_faulty_declaration_lets_the_api_server_start_and_says_so(
+    two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import runpy
+    import shutil
+
+    from lockstep.orchestration import access
+
+    (two / "include" / "environments.py").write_text("nonsense")
+    root = Path(__file__).parents[2]
+    shutil.copytree(root / "plugins", two / "plugins")
+    monkeypatch.setattr(access, "asker", lambda: lambda: None)
+    plugin = runpy.run_path(str(two / "plugins" / "lockstep_links.py"))["LockstepPlugin"]()
+
+    (listed,) = plugin.fastapi_apps
+    answer = get(listed["app"], "/backups")
+    assert answer.status_code == 503
+    assert "environments.py cannot be imported (NameError" in answer.json()["detail"]
 
 
 def test_a_ledger_that_is_away_hides_no_other() -> None:

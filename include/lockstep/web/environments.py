@@ -46,6 +46,17 @@ def add_environments(
     _add_list(app, readers, who, headers)
 
 
+def create_broken_app(problem: str, asker: Callable[..., Asker]) -> FastAPI:
+    """Return an app that says on every page why there is none: Airflow's own server must start all the same."""
+    app = FastAPI(title="Lockstep", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/{path:path}", dependencies=[Depends(asker)])
+    def broken(path: str) -> Response:
+        return JSONResponse({"detail": problem}, status_code=503, headers={"Cache-Control": "no-store"})
+
+    return app
+
+
 def _add_choice(app: FastAPI, readers: Mapping[str, Reader], headers: dict[str, str]) -> None:
     @app.middleware("http")
     async def named(request: Request, call_next: _Next) -> Response:
@@ -53,8 +64,8 @@ def _add_choice(app: FastAPI, readers: Mapping[str, Reader], headers: dict[str, 
         if asked is None or request.method != "GET":
             return await call_next(request)
         if asked not in readers:
-            known = ", ".join(map(repr, readers))
-            told = {"detail": f"there is no environment {asked!r}: this project has {known}"}
+            # Which ones there are is for who is logged in, and here nobody has looked at that yet.
+            told = {"detail": f"there is no environment {asked!r}"}
             return JSONResponse(told, status_code=404, headers=headers)
         return RedirectResponse(_there(request, asked), headers=headers)
 
