@@ -100,9 +100,9 @@ def _reached(client: AirflowClient, asked: Asked, look: Look) -> Answer:
 def _missed(client: AirflowClient, asked: Asked, look: Look, log_lines: int) -> Answer:
     step = next((step for step in look.steps if step.state == "failed"), None)
     state = state_of(look.steps, step)
-    error = _error(client, look, step)
     place = (MIGRATE, look.run.run_id) if step is None else (step.dag_id, str(step.dag_run_id))
     failed = find_failed(client, *place, log_lines)
+    error = _error(client, look, step, failed)
     lines = [f"no: the databases are not at {asked.target!r}"]
     lines += failed.lines() if failed is not None else ()
     lines += [f"  error: {error}"] if error else []
@@ -124,10 +124,12 @@ def state_of(steps: tuple[Step, ...], failed: Step | None) -> str:
     return _STANDS.get(failed.status, _UNKNOWN).format(revision=failed.revision, before=before)
 
 
-def _error(client: AirflowClient, look: Look, step: Step | None) -> str | None:
-    """Return the reason in the words of the run that failed, or of migrate itself."""
+def _error(client: AirflowClient, look: Look, step: Step | None, failed: Failed | None) -> str | None:
+    """Return the reason in the words of the run that failed, of the task that did, or of migrate itself."""
     places = [(step.dag_id, str(step.dag_run_id), OUTCOME)] if step is not None else []
-    places += [(MIGRATE, look.run.run_id, FOLLOW), (MIGRATE, look.run.run_id, PLAN)]
+    if failed is not None and failed.task.map_index < 0:
+        places.append((failed.dag_id, failed.run_id, failed.task.task_id))
+    places.append((MIGRATE, look.run.run_id, FOLLOW))
     for place in places:
         said = client.told(*place, ERROR)
         if said:
