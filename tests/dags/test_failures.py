@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lockstep.domain.environment import Environment
 from lockstep.domain.errors import ConflictError, DataError, RecordError, Unavailable
 from lockstep.domain.progress import Manifest, Progress
 from lockstep.domain.run import ShardState
@@ -40,6 +41,7 @@ def desk(try_number: int = 1, **ledger: Any) -> Any:
     return SimpleNamespace(
         task=SimpleNamespace(
             ledger_run="run-1",
+            pages="",
             task_id="upgrade.op_2.shard",
             where=lambda desk: "upgrade, step 2 of 3: shout() over every row of users",
             after_failure=lambda desk: "what was done is taken back.",
@@ -48,12 +50,26 @@ def desk(try_number: int = 1, **ledger: Any) -> Any:
             try_number=try_number, max_tries=4, xcom_push=lambda **given: kept.append(given["value"])
         ),
         services=SimpleNamespace(
-            ledger=SimpleNamespace(**given), vault=SimpleNamespace(uri=lambda path: f"s3://vault/{path}")
+            ledger=SimpleNamespace(**given),
+            vault=SimpleNamespace(uri=lambda path: f"s3://vault/{path}"),
+            environment=Environment("production"),
         ),
         log=SimpleNamespace(warning=kept.append, error=kept.append, info=kept.append),
         step=2,
         step_phase="upgrade",
         kept=kept,
+    )
+
+
+def test_where_there_are_several_environments_the_last_words_name_theirs() -> None:
+    from lockstep.orchestration.failures import last_words
+
+    given = desk()
+    given.task.pages = "/in/production"
+
+    assert (
+        "To put it back: trigger the DAG restore with backup = 'run-1' and environment = 'production'"
+        in last_words(given, RECORD)
     )
 
 

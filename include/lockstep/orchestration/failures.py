@@ -87,7 +87,9 @@ def _backups(desk: Desk) -> list[str]:
         taken = desk.services.ledger.backups(run_id)
         lines = [f"Backup: {desk.services.vault.uri(manifest.path)}" for manifest in taken]
         if lines:
-            lines.append(f"To put it back: trigger the DAG restore with backup = {run_id!r}")
+            # A form that names no environment means another one, where there are several.
+            where = f" and environment = {desk.services.environment.name!r}" if desk.task.pages else ""
+            lines.append(f"To put it back: trigger the DAG restore with backup = {run_id!r}{where}")
         return lines
     return []
 
