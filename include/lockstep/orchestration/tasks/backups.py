@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lockstep.orchestration.lineage import WithLineage, note
 from lockstep.orchestration.links import BACKUP_LINKS
 from lockstep.orchestration.shape import ASK, DOWNGRADE, SETTLE, VERIFY
 from lockstep.orchestration.tasks.base import Desk, LockstepTask, skipping
@@ -14,7 +15,7 @@ _NOTHING_CHANGED = (
 )
 
 
-class TakeBackup(LockstepTask):
+class TakeBackup(WithLineage, LockstepTask):
     """Write the backup of one database to the vault."""
 
     operator_extra_links = BACKUP_LINKS
@@ -25,8 +26,9 @@ class TakeBackup(LockstepTask):
     def work(self, desk: Desk) -> Any:
         from lockstep.orchestration import calls
 
-        run = desk.run
-        return calls.take_backup(desk.services, desk.revision, run, desk.revision.databases[self.place])
+        run, database = desk.run, desk.revision.databases[self.place]
+        note(self, desk, reads=[touched for touched in desk.revision.touched if touched.database == database])
+        return calls.take_backup(desk.services, desk.revision, run, database)
 
     def where(self, desk: Desk) -> str:
         return f"backing up {desk.revision.databases[self.place].conn_id}"

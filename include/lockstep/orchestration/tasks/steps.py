@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from lockstep.domain.errors import LockstepError
+from lockstep.orchestration.lineage import WithLineage, note
 from lockstep.orchestration.shape import UPGRADE, WHOLE
 from lockstep.orchestration.tasks.base import Desk, LockstepTask
 
@@ -34,7 +35,7 @@ AFTER_WAY_BACK = (
 ONE = ("all",)
 
 
-class StepTask(LockstepTask):
+class StepTask(WithLineage, LockstepTask):
     """Something of one step; which one depends on the run's direction."""
 
     moves: Mapping[Phase, int]
@@ -52,6 +53,14 @@ class StepTask(LockstepTask):
             raise AirflowSkipException(f"the {phase} of this revision has no step here")
         desk.step_phase, desk.step = phase, self.moves[phase]
         desk.doing = self.describe(desk, phase, desk.step)
+        operations = desk.revision.operations("downgrade" if phase == "downgrade" else "upgrade")
+        chosen = operations if desk.step == WHOLE else operations[desk.step - 1 : desk.step]
+        note(
+            self,
+            desk,
+            reads=[touched for operation in chosen for touched in (*operation.reads, *operation.writes)],
+            writes=[touched for operation in chosen for touched in operation.writes],
+        )
         return phase, desk.step
 
     def describe(self, desk: Desk, phase: Phase, step: int) -> str:
