@@ -92,8 +92,8 @@ def running_servers(root: Path) -> Iterator[Addresses]:
 
 
 def _forgo_durability(uri: str) -> None:
-    """Let a server that is thrown away afterwards not wait for the disk."""
+    """Let a server that is thrown away afterwards not wait for the disk, and write nothing of its own accord."""
     with psycopg.connect(uri, autocommit=True) as conn:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
             conn.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(setting)))
         conn.execute("SELECT pg_reload_conf()")

@@ -25,6 +25,10 @@ def test_what_it_sends_is_taken() -> None:
 
     params = ParamsDict(rehearse_params())
     params.update(
-        {"target": "head", "commit": "0123456789abcdef0123456789abcdef01234567", "deployment_environment": "rehearsal"}
+        {
+            "target": "head",
+            "commit": "0123456789abcdef0123456789abcdef01234567",
+            "deployment_environment": "rehearsal",
+        }
     )
     assert params.validate()["deployment_environment"] == "rehearsal"

@@ -95,7 +95,15 @@ def test_the_form_asks_for_what_a_rehearsal_needs(project: Path) -> None:
         False,
         True,
     )
-    assert {"environment", "commit", "deployment_environment", "deployment", "shards", "batch_seconds", "proof"} <= set(params)
+    assert {
+        "environment",
+        "commit",
+        "deployment_environment",
+        "deployment",
+        "shards",
+        "batch_seconds",
+        "proof",
+    } <= set(params)
     # What a rehearsal decides itself is not asked for.
     assert not {"on_failure", "window", "direction", "redrive"} & set(params)
     for name in params:

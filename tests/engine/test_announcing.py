@@ -132,7 +132,11 @@ def test_a_deployment_that_is_named_is_used_and_none_is_made(
 ) -> None:
     services = services_of(world, log, *github(listener.url))
     announce(
-        services, rehearsal(services, deployment=77, deployment_environment=""), "failure", url=PAGE, text="0012 is red"
+        services,
+        rehearsal(services, deployment=77, deployment_environment=""),
+        "failure",
+        url=PAGE,
+        text="0012 is red",
     )
 
     path, body = listener.posts[1]

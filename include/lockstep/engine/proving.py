@@ -192,7 +192,9 @@ def _refuse_replaced(services: Services, run: Run, taken: Sequence[Manifest]) ->
 
     The run's row is locked by now, so that none comes after this look.
     """
-    proven = {stored.manifest.path for stored in services.ledger.stored_backups(run_id=run.id) if stored.proof}
+    proven = {
+        stored.manifest.path for stored in services.ledger.stored_backups(run_id=run.id) if stored.proof
+    }
     replaced = [manifest.conn_id for manifest in taken if manifest.path not in proven]
     if replaced:
         raise BackupNotProven(

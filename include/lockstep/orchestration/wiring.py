@@ -128,9 +128,7 @@ def look_in(environment: Environment) -> Look:
     return look
 
 
-def open_store(
-    database: Database, environment: Environment | None = None, *, looking: bool = False
-) -> Store:
+def open_store(database: Database, environment: Environment | None = None, *, looking: bool = False) -> Store:
     """Open the store of a database that a revision declares, through an environment's connection.
 
     `looking`: it is only read, and not even asked what it could do by trying.
@@ -140,9 +138,7 @@ def open_store(
         from lockstep.stores.postgres.store import PostgresStore
 
         connection = fetch(conn_id, "postgres", "a PostgreSQL database of resources.py")
-        return PostgresStore(
-            database, postgres_conninfo(connection), pg_bin=_pg_bin(), read_only=looking
-        )
+        return PostgresStore(database, postgres_conninfo(connection), pg_bin=_pg_bin(), read_only=looking)
     if isinstance(database, Mongo):
         from lockstep.stores.mongo.store import MongoStore
 

@@ -13,7 +13,9 @@ from lockstep.stores.ledger.rows import backup_of, manifest_json, manifest_of
 # and a backup saved before that is seen there, one saved after it is refused.
 _GATE = "SELECT backed_up FROM _migration_runs WHERE id = %s FOR UPDATE"
 # An attempt of before, which this one replaces: each writes to a folder of its own.
-_REPLACE = "DELETE FROM _migration_backups WHERE run_id = %(run)s AND conn_id = %(conn_id)s AND path <> %(path)s"
+_REPLACE = (
+    "DELETE FROM _migration_backups WHERE run_id = %(run)s AND conn_id = %(conn_id)s AND path <> %(path)s"
+)
 # A backup as it is now: one taken again is unproven again.
 _SAVE = """
     INSERT INTO _migration_backups (run_id, path, conn_id, manifest, proof, proven_at)
