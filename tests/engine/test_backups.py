@@ -375,7 +375,9 @@ def test_a_backup_that_was_not_proven_or_is_found_broken_is_not_used_again(
     ready(world)
     driver = reusing(world, log)
     services = driver.services(driver.bomb)
-    world.run("UPDATE _migration_backups SET proof = NULL WHERE conn_id = 'campus_documents'", world.ledger_uri)
+    world.run(
+        "UPDATE _migration_backups SET proof = NULL WHERE conn_id = 'campus_documents'", world.ledger_uri
+    )
     for one in services.ledger.stored_backups(conn_id="campus_objects"):
         services.ledger.backup_checked(one.manifest, problem="a file is gone")
     run = driver.go("0001")
