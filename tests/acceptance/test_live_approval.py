@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
+import live_airflow
 import pytest
+from live_airflow import HERE, fill_users, new_project, until
 from revisions import write
 from whole_system import own_folder
 
-from lockstep.embedded import Servers, running
+from lockstep.embedded import running
 from lockstep.embedded.airflow import Airflow, airflow_running
-from lockstep.embedded.airflow_api import AirflowApi
 from lockstep.embedded.airflow_errors import AirflowRefusedError
 
-HERE = Path(__file__).resolve().parents[2]
 FIRST, SECOND = "revision_0001_more", "revision_0002_more"
 ROWS = 200
 LIMIT = 600.0
@@ -43,16 +41,9 @@ def more(row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Live:
-    servers: Servers
+class Live(live_airflow.Live):
     airflow: Airflow
-    api: AirflowApi
     migrations: Path
-
-    def rows(self, query: str, database: str = "campus_auth") -> list[Any]:
-        with psycopg.connect(self.servers.postgres_uri(database), autocommit=True) as conn:
-            done = conn.execute(query.encode())
-            return done.fetchall() if done.description else []
 
     def changed(self, by: int) -> bool:
         return self.rows(f"SELECT count(*) FROM users WHERE n = id + {by}") == [(ROWS,)]
@@ -73,28 +64,15 @@ class Live:
         return [(who, json.loads(detail)) for who, detail in self.rows(query, "campus_admin")]
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    limit = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < limit, f"after {LIMIT:.0f} s: not {what}"
-        time.sleep(0.3)
-
-
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
     with own_folder() as folder, running(folder / "data") as servers:
-        project = folder / "project"
-        shutil.copytree(HERE / "dags", project / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-        (project / "include").mkdir()
-        shutil.copy(HERE / "include" / "resources.py", project / "include")
+        project = new_project(folder)
         (project / "include" / "environments.py").write_text(ENVIRONMENTS)
         migrations = project / "migrations"
-        migrations.mkdir()
         write(migrations, "0001", None, MORE, name="0001_more.py")
         write(migrations, "0002", "0001", MORE, name="0002_more.py")
-        with psycopg.connect(servers.postgres_uri("campus_auth"), autocommit=True) as conn:
-            conn.execute("CREATE TABLE users (id int PRIMARY KEY, n int NOT NULL)")
-            conn.execute(f"INSERT INTO users SELECT i, i FROM generate_series(1, {ROWS}) i".encode())
+        fill_users(servers, ROWS)
         with (
             airflow_running(
                 servers,

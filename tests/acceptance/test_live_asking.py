@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import psycopg
+import live_airflow
 import pytest
+from live_airflow import HERE, fill_users, new_project, until
 from revisions import write
 from whole_system import own_folder
 
-from lockstep.embedded import Servers, running
+from lockstep.embedded import running
 from lockstep.embedded.airflow import Airflow, airflow_running
-from lockstep.embedded.airflow_api import AirflowApi
 from lockstep.embedded.airflow_errors import AirflowRefusedError
 
-HERE = Path(__file__).resolve().parents[2]
 DAG = "revision_0001_gated"
 ASK = "downgrade.ask"
 ROWS = 500
@@ -52,15 +48,8 @@ AT_WORK = {"running", "queued", "scheduled", "restarting", "up_for_retry"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Live:
-    servers: Servers
+class Live(live_airflow.Live):
     airflow: Airflow
-    api: AirflowApi
-
-    def rows(self, query: str, database: str = "campus_auth") -> list[Any]:
-        with psycopg.connect(self.servers.postgres_uri(database), autocommit=True) as conn:
-            done = conn.execute(query.encode())
-            return done.fetchall() if done.description else []
 
     def changed(self, by: int) -> int:
         """Return how many rows were incremented so often."""
@@ -92,25 +81,12 @@ class Live:
         return [(who, json.loads(detail)["choice"]) for who, detail in found]
 
 
-def until(holds: Callable[[], bool], what: str, seconds: float = LIMIT) -> None:
-    limit = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < limit, f"after {seconds:.0f} s: not {what}"
-        time.sleep(0.3)
-
-
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
     with own_folder() as folder, running(folder / "data") as servers:
-        project = folder / "project"
-        shutil.copytree(HERE / "dags", project / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-        (project / "include").mkdir()
-        shutil.copy(HERE / "include" / "resources.py", project / "include")
-        (project / "migrations").mkdir()
+        project = new_project(folder)
         write(project / "migrations", "0001", None, GATED, name="0001_gated.py")
-        with psycopg.connect(servers.postgres_uri("campus_auth"), autocommit=True) as conn:
-            conn.execute("CREATE TABLE users (id int PRIMARY KEY, n int NOT NULL)")
-            conn.execute(f"INSERT INTO users SELECT i, i FROM generate_series(1, {ROWS}) i".encode())
+        fill_users(servers, ROWS)
         with (
             airflow_running(
                 servers,

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
+import live_airflow
 import psutil
-import psycopg
 import pytest
+from live_airflow import HERE, fill_users, new_project, until
 from revisions import write
 from whole_system import own_folder
 
-from lockstep.embedded import Servers, running
+from lockstep.embedded import running
 from lockstep.embedded.airflow import Airflow, airflow_running
-from lockstep.embedded.airflow_api import AirflowApi
 from lockstep.embedded.process import free_port
 
-HERE = Path(__file__).resolve().parents[2]
 ROWS = 2_000
 #: seconds, on a machine that has other things to do
 LIMIT = 900.0
@@ -59,16 +55,10 @@ SMALL = ("--conf", "shards=1", "--conf", "batch_rows=100", "--conf", "batch_seco
 
 
 @dataclass(frozen=True, kw_only=True)
-class Live:
-    servers: Servers
+class Live(live_airflow.Live):
     airflow: Airflow
-    api: AirflowApi
     #: what a test started, which ends with the module
     started: list[subprocess.Popen[Any]] = field(default_factory=list)
-
-    def rows(self, query: str, database: str = "campus_auth") -> list[Any]:
-        with psycopg.connect(self.servers.postgres_uri(database), autocommit=True) as conn:
-            return conn.execute(query.encode()).fetchall()
 
     def changed(self, by: int) -> int:
         """Return how many rows were incremented so often."""
@@ -124,17 +114,11 @@ def listens(process: psutil.Process, port: int) -> bool:
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
     with own_folder() as folder, running(folder / "data") as servers:
-        project = folder / "project"
-        shutil.copytree(HERE / "dags", project / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-        (project / "include").mkdir()
-        shutil.copy(HERE / "include" / "resources.py", project / "include")
-        (project / "migrations").mkdir()
+        project = new_project(folder)
         write(project / "migrations", "0001", None, SLOWLY, name="0001_once.py", doc="Count once.")
         write(project / "migrations", "0002", "0001", SLOWLY, name="0002_twice.py", doc="Count twice.")
         write(project / "migrations", "0003", "0002", POISON, name="0003_poison.py", doc="Meet a seven.")
-        with psycopg.connect(servers.postgres_uri("campus_auth"), autocommit=True) as conn:
-            conn.execute("CREATE TABLE users (id int PRIMARY KEY, n int NOT NULL)")
-            conn.execute(f"INSERT INTO users SELECT i, i FROM generate_series(1, {ROWS}) i".encode())
+        fill_users(servers, ROWS)
         with (
             airflow_running(
                 servers,
@@ -156,13 +140,6 @@ def live() -> Iterator[Live]:
                         process.stdout.close()
                 for child in psutil.Process(airflow.child.pid).children():
                     child.resume()
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    limit = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < limit, f"after {LIMIT:.0f} s: not {what}"
-        time.sleep(0.2)
 
 
 def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:

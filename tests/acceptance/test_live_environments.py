@@ -7,21 +7,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import boto3
+import live_airflow
 import psycopg
 import pytest
+from live_airflow import HERE, new_project
 from revisions import write
 from whole_system import own_folder
 
 from lockstep.embedded import Servers, running
 from lockstep.embedded.airflow import airflow_running
-from lockstep.embedded.airflow_api import AirflowApi
 from lockstep.embedded.airflow_errors import AirflowRefusedError
 
-HERE = Path(__file__).resolve().parents[2]
 LIMIT = 300.0
 ENVIRONMENTS = """
 from lockstep.environments import Environment
@@ -52,15 +50,7 @@ DATABASES = {"staging": ("campus_auth", "campus_admin"), "production": ("auth_pr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Live:
-    servers: Servers
-    api: AirflowApi
-
-    def rows(self, query: str, database: str) -> list[Any]:
-        with psycopg.connect(self.servers.postgres_uri(database), autocommit=True) as conn:
-            done = conn.execute(query.encode())
-            return done.fetchall() if done.description else []
-
+class Live(live_airflow.Live):
     def status(self, environment: str) -> str | None:
         """Return what an environment's ledger says of the revision."""
         _, ledger = DATABASES[environment]
@@ -104,13 +94,9 @@ def live() -> Iterator[Live]:
         running(folder / "data") as servers,
         pytest.MonkeyPatch.context() as patched,
     ):
-        project = folder / "project"
-        shutil.copytree(HERE / "dags", project / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+        project = new_project(folder)
         shutil.copytree(HERE / "plugins", project / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
-        (project / "include").mkdir()
-        shutil.copy(HERE / "include" / "resources.py", project / "include")
         (project / "include" / "environments.py").write_text(ENVIRONMENTS)
-        (project / "migrations").mkdir()
         write(project / "migrations", "0001", None, GATED, name="0001_gated.py")
         plain, more = servers.airflow_connections(), made(servers)
         patched.setattr(Servers, "airflow_connections", lambda self: {**plain, **more})

@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import live_airflow
 import psycopg
 import pymongo
 import pytest
+from live_airflow import HERE, fill_users
 from revisions import write
 from whole_system import own_folder
 
 from lockstep.embedded import Servers, running
 from lockstep.embedded.airflow import airflow_running
-from lockstep.embedded.airflow_api import AirflowApi, DagRun
+from lockstep.embedded.airflow_api import DagRun
 
-HERE = Path(__file__).resolve().parents[2]
 SCALE = float(os.environ.get("LOCKSTEP_KILL_SCALE", "0.2"))
 ROWS, DOCUMENTS, OBJECTS = int(200_000 * SCALE), int(50_000 * SCALE), int(1_000 * SCALE)
 LIMIT = 600.0
@@ -82,15 +83,9 @@ def unboom(hands):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Live:
-    servers: Servers
-    api: AirflowApi
+class Live(live_airflow.Live):
     s3: Any
     migrations: Path
-
-    def rows(self, query: str, database: str = "campus_auth") -> list[Any]:
-        with psycopg.connect(self.servers.postgres_uri(database), autocommit=True) as conn:
-            return conn.execute(query.encode()).fetchall()
 
     def execute(self, statement: str, database: str = "campus_auth") -> None:
         with psycopg.connect(self.servers.postgres_uri(database), autocommit=True) as conn:
@@ -175,9 +170,7 @@ def live() -> Iterator[Live]:
 
 
 def fill(servers: Servers) -> None:
-    with psycopg.connect(servers.postgres_uri("campus_auth"), autocommit=True) as conn:
-        conn.execute("CREATE TABLE users (id int PRIMARY KEY, n int NOT NULL)")
-        conn.execute(f"INSERT INTO users SELECT i, i FROM generate_series(1, {ROWS}) i".encode())
+    fill_users(servers, ROWS)
     with pymongo.MongoClient(servers.mongo_uri) as client:
         client["campus"]["notes"].insert_many([{"_id": f"n{i:06}", "n": i} for i in range(DOCUMENTS)])
     with closing(s3_of(servers)) as s3:

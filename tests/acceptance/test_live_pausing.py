@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psycopg
+import live_airflow
 import pytest
+from live_airflow import HERE, fill_users, new_project, until
 from revisions import write
 from whole_system import own_folder
 
-from lockstep.embedded import Servers, running
+from lockstep.embedded import running
 from lockstep.embedded.airflow import Airflow, airflow_running
-from lockstep.embedded.airflow_api import AirflowApi, TaskInstance
+from lockstep.embedded.airflow_api import TaskInstance
 from lockstep.embedded.airflow_errors import AirflowRefusedError
 
-HERE = Path(__file__).resolve().parents[2]
 ROWS = 4_000
 LIMIT = 300.0
 #: Small batches of a slow function: a run takes long enough to be stopped half-way.
@@ -47,16 +45,10 @@ def a_person_said_stop():
 
 
 @dataclass(frozen=True, kw_only=True)
-class Live:
-    servers: Servers
+class Live(live_airflow.Live):
     airflow: Airflow
-    api: AirflowApi
     #: while it exists, the project's signal says stop
     flag: Path
-
-    def rows(self, query: str, database: str = "campus_auth") -> list[Any]:
-        with psycopg.connect(self.servers.postgres_uri(database), autocommit=True) as conn:
-            return conn.execute(query.encode()).fetchall()
 
     def changed(self, by: int) -> int:
         """Return how many rows were incremented so often."""
@@ -83,18 +75,12 @@ BUSY = ("running", "queued", "scheduled", "deferred", "up_for_retry", "restartin
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
     with own_folder() as folder, running(folder / "data") as servers:
-        project = folder / "project"
-        shutil.copytree(HERE / "dags", project / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-        (project / "include").mkdir()
-        shutil.copy(HERE / "include" / "resources.py", project / "include")
+        project = new_project(folder)
         flag = folder / "stop"
         (project / "include" / "signals.py").write_text(f"FLAG = {str(flag)!r}\n{SIGNALS}")
-        (project / "migrations").mkdir()
         write(project / "migrations", "0001", None, SLOWLY, name="0001_once.py")
         write(project / "migrations", "0002", "0001", SLOWLY, name="0002_twice.py")
-        with psycopg.connect(servers.postgres_uri("campus_auth"), autocommit=True) as conn:
-            conn.execute("CREATE TABLE users (id int PRIMARY KEY, n int NOT NULL)")
-            conn.execute(f"INSERT INTO users SELECT i, i FROM generate_series(1, {ROWS}) i".encode())
+        fill_users(servers, ROWS)
         with (
             airflow_running(
                 servers,
@@ -106,13 +92,6 @@ def live() -> Iterator[Live]:
             closing(airflow.client("deploy")) as api,
         ):
             yield Live(servers=servers, airflow=airflow, api=api, flag=flag)
-
-
-def until(holds: Callable[[], bool], what: str, seconds: float = LIMIT) -> None:
-    limit = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < limit, f"after {seconds:.0f} s: not {what}"
-        time.sleep(0.2)
 
 
 def test_a_paused_run_gives_its_workers_back_and_goes_on_where_it_was(live: Live) -> None:

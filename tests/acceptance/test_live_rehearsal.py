@@ -9,21 +9,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
+import live_airflow
 import psycopg
 import pymongo
 import pytest
+from live_airflow import HERE, new_project
 from whole_system import own_folder
 
 from campus.shapes import Size
 from lockstep.demo.data import fill_once, s3_client
-from lockstep.embedded import Servers, running
+from lockstep.embedded import running
 from lockstep.embedded.airflow import Airflow, airflow_running
-from lockstep.embedded.airflow_api import AirflowApi
 
-HERE = Path(__file__).resolve().parents[2]
 LIMIT = 900.0
 SMALL = Size(users=40, sessions=30, submissions=60, uploads=8)
 #: the chain up to here is rehearsed: all three stores, and a table that is made
@@ -91,15 +90,9 @@ def github_listening() -> Iterator[GitHub]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Live:
-    servers: Servers
+class Live(live_airflow.Live):
     airflow: Airflow
-    api: AirflowApi
     github: GitHub
-
-    def rows(self, query: str, database: str) -> list[Any]:
-        with psycopg.connect(self.servers.postgres_uri(database), autocommit=True) as conn:
-            return conn.execute(query.encode()).fetchall()
 
     def rehearse(self, run_id: str, **conf: Any) -> tuple[str, dict[str, Any]]:
         """Run the DAG to its end; return its state and the ledger's rehearsal."""
@@ -150,11 +143,7 @@ class Live:
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
     with own_folder() as folder, running(folder / "data") as servers, github_listening() as github:
-        project = folder / "project"
-        shutil.copytree(HERE / "dags", project / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-        (project / "include").mkdir()
-        shutil.copy(HERE / "include" / "resources.py", project / "include")
-        (project / "migrations").mkdir()
+        project = new_project(folder)
         for path in sorted((HERE / "migrations").glob("000[123]_*.py")):
             shutil.copy(path, project / "migrations")
         (project / "migrations" / "0004_shout.py").write_text(WRONG.lstrip())
