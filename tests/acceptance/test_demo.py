@@ -20,7 +20,8 @@ def test_every_revision_is_applied_and_its_run_is_green(system: System) -> None:
     for revision in system.report["revisions"]:
         assert (revision["state"], revision["status"]) == ("success", "applied"), revision
     api = system.api("viewer")
-    runs = {run.dag_id: run.state for run in api.runs()}
+    # The relay and housekeeping come by their schedule, too.
+    runs = {run.dag_id: run.state for run in api.runs() if not run.run_id.startswith("scheduled__")}
     api.close()
     assert runs == {one["dag_id"]: "success" for one in system.report["revisions"]} | {"migrate": "success"}
 
