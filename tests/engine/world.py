@@ -153,8 +153,8 @@ def world(servers: Any, tmp_path: Path) -> Iterator[World]:
 def fresh_world(servers: Any, migrations: Path) -> Iterator[World]:
     """Make databases, buckets and a folder of revisions; drop them where that frees memory, or others' servers."""
     mark = uuid.uuid4().hex[:10]
-    names = {part: f"{part}_{mark}" for part in ("auth", "ledger")}
-    yapper, api = f"yapper_{mark}", f"api_{mark}"
+    names = {part: f"{part}_{mark}" for part in ("auth", "ledger", "yapper")}
+    api = f"api_{mark}"
     for name in names.values():
         servers.create_database(name)
     migrations.mkdir()
@@ -163,7 +163,6 @@ def fresh_world(servers: Any, migrations: Path) -> Iterator[World]:
         **{f"{part}_uri": servers.postgres_uri(name) for part, name in names.items()},
         admin_uri=servers.postgres,
         api_name=api,
-        yapper_uri=make_conninfo(servers.postgres, options=f"-c search_path={yapper}"),
         mongo_uri=servers.mongo_uri,
         mongo_db=f"campus_{mark}",
         s3_kwargs=kwargs,
@@ -174,14 +173,12 @@ def fresh_world(servers: Any, migrations: Path) -> Iterator[World]:
     )
     for bucket in (made.bucket, made.vault):
         made.s3.create_bucket(Bucket=bucket)
-    made.run(f"CREATE SCHEMA {yapper}", servers.postgres)
     made.run(YAPPER, made.yapper_uri)
     yield made
     if servers.stays:
         return
     for name in (*names.values(), api):
         servers.drop_database(name)
-    made.run(f"DROP SCHEMA {yapper} CASCADE", servers.postgres)
     with pymongo.MongoClient(made.mongo_uri) as client:
         client.drop_database(made.mongo_db)
 
