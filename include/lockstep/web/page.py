@@ -13,12 +13,18 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8884; }
-th { font-weight: 600; white-space: nowrap; } td { overflow-wrap: anywhere; }
-code { font-family: ui-monospace, monospace; font-size: .9em; white-space: pre-wrap; }
+th { font-weight: 600; white-space: nowrap; } .long { overflow-wrap: anywhere; }
+code { font-family: ui-monospace, monospace; font-size: .9em; white-space: pre-wrap; overflow-wrap: anywhere; }
+summary { cursor: pointer; }
 .status { font-weight: 700; }
 .switch { display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; margin: 1rem 0; }
 .switch input { flex: 1 1 20rem; } .switch input, .switch button { font: inherit; padding: .3rem .6rem; }
 """
+
+#: letters of a word that may be broken anywhere
+LONG = 24
+#: letters of a value that is shown without being asked for
+FOLDED = 160
 
 
 def page(title: str, *parts: str) -> str:
@@ -68,5 +74,19 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, (dict, list)):
-        return f"<code>{escape(json.dumps(value, indent=1, ensure_ascii=False))}</code>"
-    return escape(str(value))
+        return _json(value)
+    shown = escape(str(value))
+    # A column may become as narrow as its longest word, and a key or an address is one.
+    return (
+        f'<span class="long">{shown}</span>' if max(map(len, str(value).split()), default=0) > LONG else shown
+    )
+
+
+def _json(value: dict[str, Any] | list[Any]) -> str:
+    """Return a short value as it is, and fold a long one under the names that it has."""
+    short = json.dumps(value, ensure_ascii=False)
+    if len(short) <= FOLDED:
+        return f"<code>{escape(short)}</code>"
+    named = ", ".join(value) if isinstance(value, dict) else f"{len(value)} of them"
+    whole = escape(json.dumps(value, indent=1, ensure_ascii=False))
+    return f"<details><summary>{escape(named)}</summary><code>{whole}</code></details>"
