@@ -20,6 +20,7 @@ ORDER: Mapping[str, str] = {
     "scheduling": "What Airflow adds",
     "verification": "Verification",
     "backup": "A backup",
+    "rehearsal": "What a rehearsal predicts",
     "rewrite": "A table written anew",
     "profile": "Where the time goes",
 }
