@@ -125,10 +125,12 @@ class World:
         import independent
 
         # Without the second database, what an empty one has.
-        own = None if self._api_is_there() else []
+        there = self._api_is_there()
         return {
             "auth": independent.hash_postgres(self.auth_uri),
-            "api": independent.hash_postgres(self.api_uri if self._api_is_there() else self.admin_uri, own),
+            "api": independent.hash_postgres(
+                self.api_uri if there else self.admin_uri, None if there else []
+            ),
             "mongo": independent.hash_mongo(self.mongo_uri, self.mongo_db),
             "s3": independent.hash_s3(self.s3_kwargs, self.bucket, ""),
         }
