@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -55,8 +54,6 @@ class Live(live_airflow.Live):
             return {one.task_id: one.state for one in self.api.tasks(dag, run_id)}.get(task)
 
         until(lambda: state() == "awaiting_input", f"asking in {task}")
-        # No person is as quick: Airflow takes a task for lost that is answered before its worker has gone.
-        time.sleep(5)
         return self.api.question(dag, run_id, task)
 
     def history(self, kind: str) -> list[tuple[str, dict[str, Any]]]:

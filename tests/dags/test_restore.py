@@ -298,6 +298,9 @@ class Noted:
     def note(self, run_id: str | None, kind: str, detail: Any, *, who: str | None = None) -> None:
         self.notes.append((run_id, kind, detail, who))
 
+    def history(self) -> list[dict[str, Any]]:
+        return [{"kind": kind, "detail": detail} for _, kind, detail, _ in self.notes]
+
 
 def desk(params: dict[str, Any], pulled: dict[str, Any] | None = None) -> Any:
     known = pulled or {}
@@ -340,13 +343,10 @@ def asks(task: Any, at: Any) -> None:
         task.work(at)
 
 
-def event(choice: str) -> dict[str, Any]:
-    return {
-        "chosen_options": [choice],
-        "params_input": {},
-        "responded_at": AT,
-        "responded_by_user": {"id": "1", "name": "grace"},
-    }
+def answer(choice: str) -> Any:
+    from lockstep.orchestration.asking import Answer
+
+    return Answer(choice=choice, by="grace", at=AT)
 
 
 def test_a_person_chooses_among_the_latest_backups(
@@ -364,8 +364,7 @@ def test_a_person_chooses_among_the_latest_backups(
     (question,) = questions
     assert question["choices"] == [f"run-{number} · before the upgrade" for number in range(20)]
     assert "The latest 20 of 30 are listed" in question["body"]
-    assert question["method"] == "answered"
-    assert task.chosen(at, event("run-7 · before the upgrade")) == {
+    assert task.said(at, answer("run-7 · before the upgrade"), {}) == {
         "backup": "run-7",
         "chosen_by": "grace",
         "chosen_at": AT.isoformat(),
@@ -419,7 +418,7 @@ def test_an_approval_names_who_and_when() -> None:
 
     at = desk({}, {"plan": {"backup": "b", "mark": "m"}})
 
-    assert ApproveRestore(task_id="approve").said(at, event("Approve")) == {
+    assert ApproveRestore(task_id="approve").said(at, answer("Approve"), {}) == {
         "mark": "m",
         "approved_by": "grace",
         "approved_at": AT.isoformat(),
@@ -432,8 +431,9 @@ def test_a_rejection_is_noted_in_the_history_and_ends_the_run() -> None:
 
     at = desk({}, {"plan": {"backup": "b", "mark": "m"}})
 
-    with pytest.raises(Refused, match=r"grace rejected the restore of run b\. Nothing was changed"):
-        ApproveRestore(task_id="approve").said(at, event("Reject"))
+    for _ in range(2):
+        with pytest.raises(Refused, match=r"grace rejected the restore of run b\. Nothing was changed"):
+            ApproveRestore(task_id="approve").said(at, answer("Reject"), {})
 
     told = {"backup": "b", "at": AT.isoformat(), "dag_run": "restore / r"}
     assert at.services.ledger.notes == [(None, "restore_rejected", told, "grace")]

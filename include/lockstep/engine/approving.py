@@ -6,7 +6,7 @@ that was shown. It counts until a run that it was for has ended, or until one of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -145,15 +145,26 @@ def approve(services: Services, marks: Sequence[Mark], caller: Caller, said: Ans
 
 
 def reject(services: Services, marks: Sequence[Mark], caller: Caller, said: Answered) -> None:
-    """Tell the history of a person's no, and raise Refused."""
+    """Tell the history of a person's no, and raise Refused. The same answer twice is one."""
+    new = [_said(services, mark, caller, said) for mark in marks]
+    new = [told for told in new if not told_before(services, "rejected", told)]
     with services.ledger.unit() as unit:
-        for mark in marks:
-            unit.note(None, "rejected", _said(services, mark, caller, said), who=said.by)
+        for told in new:
+            unit.note(None, "rejected", told, who=said.by)
     named = ", ".join(f"{mark.direction} of {mark.revision!r}" for mark in marks)
     raise Refused(
         f"{said.by} rejected it: {named}. Nothing was changed; to ask again, trigger the DAG again.",
         by=said.by,
         revisions=[mark.revision for mark in marks],
+    )
+
+
+def told_before(services: Services, kind: str, told: Mapping[str, Any]) -> bool:
+    """Say whether the history has an entry that tells this, and maybe more: where, in which try, with what versions."""
+    return any(
+        told.items() <= entry["detail"].items()
+        for entry in services.ledger.history()
+        if entry["kind"] == kind
     )
 
 

@@ -8,7 +8,6 @@ other: the later one steps back, and the earlier one looks again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -16,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from lockstep.domain.errors import Refused
 from lockstep.orchestration.callers import run_is
 from lockstep.orchestration.holding import GO_ON
-from lockstep.orchestration.waiting import PATIENCE
+from lockstep.orchestration.polling import poll
 
 if TYPE_CHECKING:
     from lockstep.domain.revision import Direction
@@ -213,22 +211,13 @@ class TurnCame(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until it is so."""
-        until, unanswered = datetime.fromisoformat(self.until), 0
-        while datetime.now(timezone.utc) < until:
-            try:
-                if not await sync_to_async(self.blocked)():
-                    break
-                unanswered = 0
-            except AirflowRuntimeError:
-                unanswered += 1
-                if unanswered >= PATIENCE:
-                    raise
-            await asyncio.sleep(self.seconds)
+        await poll(self.free, self.seconds, until=datetime.fromisoformat(self.until))
         yield TriggerEvent({"waited": self.waited})  # type: ignore[no-untyped-call]
 
-    def blocked(self) -> bool:
-        """Say whether one of the runs still has to be waited for."""
-        return any(_still_blocks(dag_id, run_id, older) for dag_id, run_id, older in self.waited)
+    def free(self) -> bool | None:
+        """Return True once none of the runs has to be waited for any more."""
+        blocked = any(_still_blocks(dag_id, run_id, older) for dag_id, run_id, older in self.waited)
+        return None if blocked else True
 
 
 def _still_blocks(dag_id: str, run_id: str, older: bool) -> bool:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from lockstep.orchestration.callers import LIVING, run_is
-
-#: questions in a row that may go unanswered before the wait itself counts as failed
-PATIENCE = 30
+from lockstep.orchestration.polling import poll
 
 
 class DagRunEnded(BaseTrigger):
@@ -34,15 +29,9 @@ class DagRunEnded(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until the run has ended."""
-        unanswered = 0
-        while True:
-            try:
-                if not await sync_to_async(run_is)(self.dag_id, self.run_id, *LIVING):
-                    break
-                unanswered = 0
-            except AirflowRuntimeError:
-                unanswered += 1
-                if unanswered >= PATIENCE:
-                    raise
-            await asyncio.sleep(self.seconds)
+        await poll(self.ended, self.seconds)
         yield TriggerEvent({"dag_id": self.dag_id, "run_id": self.run_id})  # type: ignore[no-untyped-call]
+
+    def ended(self) -> bool | None:
+        """Return True once the run lives no more."""
+        return None if run_is(self.dag_id, self.run_id, *LIVING) else True

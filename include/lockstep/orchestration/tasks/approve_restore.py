@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from lockstep.domain.errors import Refused
-from lockstep.orchestration.tasks.base import Desk, LockstepTask
+from lockstep.orchestration.tasks.asking_base import AskingTask
+from lockstep.orchestration.tasks.base import Desk
 from lockstep.orchestration.tasks.restore_names import PLAN
+
+if TYPE_CHECKING:
+    from lockstep.orchestration.asking import Answer
 
 YES = "Approve"
 NO = "Reject"
 
 
-class ApproveRestore(LockstepTask):
+class ApproveRestore(AskingTask):
     """Wait for a person's word where the plan overwrites something, or as the form says."""
 
     operator_extra_links = ()
@@ -31,25 +36,20 @@ class ApproveRestore(LockstepTask):
             subject=f"Put the backup of run {plan['backup']} back? {plan['records']} record(s) are there now.",
             body=_body(plan["words"]),
             choices=(YES, NO),
-            method="answered",
         )
 
-    def answered(self, context: Any, event: Any = None) -> Any:
-        """Go on, or stop here, as somebody said."""
-        return self.guarded(context, lambda desk: self.said(desk, event))
+    def said(self, desk: Desk, answer: Answer, kept: Mapping[str, Any]) -> Any:
+        from lockstep.engine.approving import told_before
 
-    def said(self, desk: Desk, event: Any) -> Any:
-        from lockstep.orchestration.asking import answer_of
-
-        answer = answer_of(event)
         plan = desk.ti.xcom_pull(task_ids=PLAN, map_indexes=-1)
         at = answer.at.isoformat() if answer.at else None
         if answer.choice == YES:
             desk.log.info(f"{answer.by} approved it")
             return {"mark": plan["mark"], "approved_by": answer.by, "approved_at": at}
         told = {"backup": plan["backup"], "at": at, "dag_run": f"{desk.ti.dag_id} / {desk.ti.run_id}"}
-        with desk.services.ledger.unit() as unit:
-            unit.note(None, "restore_rejected", told, who=answer.by)
+        if not told_before(desk.services, "restore_rejected", told):
+            with desk.services.ledger.unit() as unit:
+                unit.note(None, "restore_rejected", told, who=answer.by)
         raise Refused(
             f"{answer.by} rejected the restore of run {plan['backup']}. Nothing was changed; to ask again, trigger the "
             "DAG again.",

@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lockstep.domain.approval import APPROVE, REJECT
-from lockstep.orchestration.tasks.base import Desk, LockstepTask
+from lockstep.orchestration.tasks.asking_base import AskingTask
+from lockstep.orchestration.tasks.base import Desk
 
 if TYPE_CHECKING:
     from lockstep.domain.approval import Mark
+    from lockstep.orchestration.asking import Answer
 
 APPROVE_TASK = "approve"
 #: XCom key under which the task `plan` leaves the plan as JSON
 PLANNED = "plan"
 
 
-class ApproveRoute(LockstepTask):
+class ApproveRoute(AskingTask):
     """Wait for a person's word on those revisions of the route that need it; pass where none does."""
 
     operator_extra_links = ()
@@ -33,9 +35,8 @@ class ApproveRoute(LockstepTask):
             return None
         raise asking(desk, plan["environment"], steps)
 
-    def answered(self, context: Any, event: Any = None, marks: Sequence[Mapping[str, Any]] = ()) -> Any:
-        """Go on, or stop here, as somebody said."""
-        return self.guarded(context, lambda desk: said(desk, event, marks))
+    def said(self, desk: Desk, answer: Answer, kept: Mapping[str, Any]) -> Any:
+        return said(desk, answer, kept["marks"])
 
     def where(self, desk: Desk) -> str:
         return "asking whether the plan may be carried out"
@@ -56,20 +57,17 @@ def asking(desk: Desk, environment: str, steps: Sequence[Mapping[str, Any]]) -> 
         subject=f"May {len(steps)} revision(s) move in {environment}? {named}",
         body=f"{_body(steps)}\n\nWhat is answered for: `{sign}`",
         choices=(APPROVE, REJECT),
-        method="answered",
         keep={"marks": marks},
         sign=sign,
     )
 
 
-def said(desk: Desk, event: Any, marks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def said(desk: Desk, answer: Answer, marks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Keep a person's answer about what they were shown; Refused where it is no."""
     from lockstep.domain.approval import Mark
     from lockstep.orchestration import calls
-    from lockstep.orchestration.asking import answer_of
     from lockstep.orchestration.callers import caller_of
 
-    answer = answer_of(event)
     shown: list[Mark] = [Mark(**mark) for mark in marks]
     caller = caller_of(desk.context)
     if answer.choice != APPROVE:

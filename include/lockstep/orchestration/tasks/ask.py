@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from lockstep.domain.errors import Refused
 from lockstep.orchestration.links import BACKUP_LINKS
-from lockstep.orchestration.tasks.base import Desk, LockstepTask
+from lockstep.orchestration.tasks.asking_base import AskingTask
+from lockstep.orchestration.tasks.base import Desk
+
+if TYPE_CHECKING:
+    from lockstep.orchestration.asking import Answer
 
 
-class Ask(LockstepTask):
+class Ask(AskingTask):
     """Wait for a choice after a failure; where nobody is to be asked, there is nothing to it."""
 
     operator_extra_links = BACKUP_LINKS
@@ -28,24 +33,15 @@ class Ask(LockstepTask):
         if question is None:
             desk.log.info("nobody is to be asked", run=run.id)
             return None
-        raise awaiting(
-            desk, subject=question.subject, body=question.body, choices=question.choices, method="answered"
-        )
+        raise awaiting(desk, subject=question.subject, body=question.body, choices=question.choices)
 
-    def answered(self, context: Any, event: Any = None) -> Any:
-        """Go on as somebody chose."""
-        return self.guarded(context, lambda desk: self.choose(desk, event))
-
-    def choose(self, desk: Desk, event: Any) -> Any:
+    def said(self, desk: Desk, answer: Answer, kept: Mapping[str, Any]) -> Any:
         from lockstep.orchestration import calls
-        from lockstep.orchestration.asking import answer_of, start_over
+        from lockstep.orchestration.asking import start_over
 
-        answer = answer_of(event)
-        new = calls.choose(
+        calls.choose(
             desk.services, desk.revision, desk.run, "upgrade", answer.choice, by=answer.by, at=answer.at
         )
-        if not new:
-            return self.work(desk)  # the answer of the try before, which this one has been given again
         desk.log.info(f"{answer.by} chose {answer.choice!r}")
         if answer.choice == "retry":
             raise start_over(desk)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from lockstep.domain.errors import Refused
 from lockstep.orchestration.shape import EMIT, OPEN_RUN, OUTCOME, RECORD
-from lockstep.orchestration.tasks.base import Desk, LockstepTask
+from lockstep.orchestration.tasks.asking_base import AskingTask
+from lockstep.orchestration.tasks.base import Desk
 from lockstep.orchestration.tasks.dry import end_dry, is_dry
 from lockstep.orchestration.tasks.restore_names import APPROVE, BACK_UP, PLAN, PUT_BACK
+
+if TYPE_CHECKING:
+    from lockstep.orchestration.asking import Answer
 
 #: choices that a person is shown
 SHOWN = 20
@@ -16,7 +21,7 @@ SHOWN = 20
 REST = (PLAN, APPROVE, OPEN_RUN, BACK_UP, PUT_BACK, RECORD, EMIT, OUTCOME)
 
 
-class ChooseBackup(LockstepTask):
+class ChooseBackup(AskingTask):
     """Take the backup that the form names, or wait until a person has chosen one."""
 
     operator_extra_links = ()
@@ -42,17 +47,9 @@ class ChooseBackup(LockstepTask):
             subject="Which backup is to be put back?",
             body=_body(len(choices)),
             choices=[choice.words for choice in choices[:SHOWN]],
-            method="answered",
         )
 
-    def answered(self, context: Any, event: Any = None) -> Any:
-        """Go on with what somebody chose."""
-        return self.guarded(context, lambda desk: self.chosen(desk, event))
-
-    def chosen(self, desk: Desk, event: Any) -> Any:
-        from lockstep.orchestration.asking import answer_of
-
-        answer = answer_of(event)
+    def said(self, desk: Desk, answer: Answer, kept: Mapping[str, Any]) -> Any:
         backup = answer.choice.split(" ", 1)[0]
         desk.log.info(f"{answer.by} chose the backup of run {backup}", backup=backup)
         at = answer.at.isoformat() if answer.at else None

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lockstep.domain.status import RunStatus
 from lockstep.orchestration.links import ALL_LINKS
 from lockstep.orchestration.shape import OUTCOME
 from lockstep.orchestration.tasks.approve_route import asking, said
-from lockstep.orchestration.tasks.base import Desk, LockstepTask, skipping
+from lockstep.orchestration.tasks.asking_base import AskingTask
+from lockstep.orchestration.tasks.base import Desk, skipping
 from lockstep.orchestration.tasks.dry import end_dry, is_dry
 from lockstep.orchestration.tasks.plan_route import show
 
 if TYPE_CHECKING:
     from lockstep.domain.plan import PlannedRevision
+    from lockstep.orchestration.asking import Answer
 
 
-class OpenRun(LockstepTask):
+class OpenRun(AskingTask):
     """Open the run, once a person has allowed it where they must; skip to the outcome where there is nothing to do."""
 
     operator_extra_links = ALL_LINKS
@@ -38,13 +40,9 @@ class OpenRun(LockstepTask):
             raise asking(desk, desk.services.environment.name, [wanted.as_json()])
         return self.open(desk)
 
-    def answered(self, context: Any, event: Any = None, marks: Sequence[Mapping[str, Any]] = ()) -> Any:
-        """Open the run, or stop here, as somebody said."""
-        return self.guarded(context, lambda desk: self.approved(desk, event, marks))
-
-    def approved(self, desk: Desk, event: Any, marks: Sequence[Mapping[str, Any]]) -> Any:
+    def said(self, desk: Desk, answer: Answer, kept: Mapping[str, Any]) -> Any:
         """Keep the answer; then see once more that what was approved is what would run, and open it."""
-        said(desk, event, marks)
+        said(desk, answer, kept["marks"])
         wanted = self.wanted(desk)
         if wanted is not None:
             raise asking(desk, desk.services.environment.name, [wanted.as_json()])

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from lockstep.domain.errors import LockstepError, Refused
 from lockstep.orchestration.links import BACKUP_LINKS
-from lockstep.orchestration.tasks.base import Desk, LockstepTask
+from lockstep.orchestration.tasks.asking_base import AskingTask
+from lockstep.orchestration.tasks.base import Desk
+
+if TYPE_CHECKING:
+    from lockstep.orchestration.asking import Answer
 
 
-class PutBack(LockstepTask):
+class PutBack(AskingTask):
     """Make everything what it was when it was backed up; what follows a failed way back is decided here."""
 
     operator_extra_links = BACKUP_LINKS
@@ -26,20 +31,13 @@ class PutBack(LockstepTask):
         self.ask(desk)
         return self.go(desk)
 
-    def answered(self, context: Any, event: Any = None) -> Any:
-        """Go on as somebody chose."""
-        return self.guarded(context, lambda desk: self.choose(desk, event))
-
-    def choose(self, desk: Desk, event: Any) -> Any:
+    def said(self, desk: Desk, answer: Answer, kept: Mapping[str, Any]) -> Any:
         from lockstep.orchestration import calls
-        from lockstep.orchestration.asking import answer_of, start_over
+        from lockstep.orchestration.asking import start_over
 
-        answer = answer_of(event)
-        new = calls.choose(
+        calls.choose(
             desk.services, desk.revision, desk.run, "way_back", answer.choice, by=answer.by, at=answer.at
         )
-        if not new:
-            return self.work(desk)  # the answer of the try before, which this one has been given again
         desk.log.info(f"{answer.by} chose {answer.choice!r}")
         putting_back = desk.services.ledger.run(desk.run.id).facts.get("putting_back")
         if answer.choice == "retry" and not putting_back:
@@ -76,13 +74,7 @@ class PutBack(LockstepTask):
 
         question = calls.question_after_way_back(desk.services, desk.revision, desk.run, tried=tried)
         if question is not None:
-            raise awaiting(
-                desk,
-                subject=question.subject,
-                body=question.body,
-                choices=question.choices,
-                method="answered",
-            )
+            raise awaiting(desk, subject=question.subject, body=question.body, choices=question.choices)
 
     def where(self, desk: Desk) -> str:
         return desk.doing
