@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from driver import Bomb, Crash, Driver
+from restored import THREE, USERS, died, fill
 from restorer import Restorer, restorer
 from revisions import write
-from test_restoring import THREE, USERS, fill
 from world import World
 
 from lockstep.domain.errors import NotAtTarget, Refused
@@ -268,8 +268,6 @@ def interrupted(world: World, driver: Driver, restorer: Restorer) -> tuple[str, 
 
 
 def raise_at_the_bomb(restorer: Restorer, run_id: str) -> None:
-    from test_restoring import died
-
     died(restorer, run_id, "")
 
 
