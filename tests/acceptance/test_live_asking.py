@@ -60,8 +60,12 @@ class Live(live_airflow.Live):
 
     def asks(self, run_id: str, task: str) -> None:
         """Return once a task waits for an answer, and nothing of the run is at work."""
-        until(lambda: self.states(run_id).get(task) == "awaiting_input", f"asking in {task}")
-        assert not AT_WORK & set(filter(None, self.states(run_id).values()))
+
+        def waits() -> bool:
+            states = self.states(run_id)
+            return states.get(task) == "awaiting_input" and not AT_WORK & set(filter(None, states.values()))
+
+        until(waits, f"asking in {task}, with nothing at work")
 
     def end(self, run_id: str) -> tuple[str, str, str]:
         """Return how Airflow, the run and the revision ended."""
