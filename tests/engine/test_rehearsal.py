@@ -8,73 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from driver import Bomb, Crash, Driver
+from driver import Driver
+from rehearsed import ADD, FILES, NOTES, ROWS, SETUP, THREE, fill, rehearser
 from revisions import write
-from stage import Rehearser, backstage_of, rehearser_of
+from stage import Rehearser, rehearser_of
 from world import World, fresh_world
 
-from lockstep.domain.chain import load_chain
 from lockstep.domain.errors import Refused
 from lockstep.domain.rehearsal import Rehearsal, Verdict
-from lockstep.domain.resources import Mongo, Postgres
 from lockstep.domain.status import RunStatus
-from lockstep.engine.rehearsing.dropping import drop_rehearsal
-from lockstep.engine.rehearsing.opening import plan_of
-from lockstep.engine.rehearsing.stage import name_of, set_stage
 
-ROWS = 500
-NOTES = 120
-FILES = 12
-SETUP = f"""CREATE TABLE teams (id int PRIMARY KEY, name text NOT NULL);
-INSERT INTO teams SELECT i, 'team ' || i FROM generate_series(1, 20) i;
-CREATE TABLE users (id text PRIMARY KEY, team int REFERENCES teams, n int, password_hash text);
-INSERT INTO users SELECT i::text, 1 + i % 20, i, 'secret ' || i FROM generate_series(1, {ROWS}) i"""
-
-#: Over all three stores, with a change of the catalog first.
-THREE = """
-def upgrade():
-    yield ops.sql_outside_transaction(Db, "CREATE INDEX CONCURRENTLY users_n ON users (n)", touches=Users,
-                                      reverse="DROP INDEX CONCURRENTLY users_n")
-    yield ops.transform_rows(Users, more, columns=["n", "password_hash"])
-    yield ops.transform_documents(Notes, shout)
-    yield ops.transform_objects(Uploads, grow)
-
-def downgrade():
-    yield ops.restore(Uploads)
-    yield ops.restore(Notes)
-    yield ops.restore(Users)
-    yield ops.sql_outside_transaction(Db, "DROP INDEX CONCURRENTLY users_n", touches=Users)
-
-def verify():
-    yield ops.expect_count(Users, 500)
-    yield ops.expect_none(Notes, where={"text": {"$regex": "^[a-z]"}})
-
-def more(row):
-    return {**row, "n": row["n"] + 1, "password_hash": row["password_hash"] + "!"}
-
-def shout(note):
-    return {**note, "text": note["text"].upper()}
-
-def grow(stored):
-    return ops.StoredObject(**{**vars(stored), "body": stored.body + b"!"})
-"""
-
-
-#: One that is quick.
-ADD = """
-def upgrade():
-    yield ops.update_rows(Users, {"n": "n + 1"})
-
-def downgrade():
-    yield ops.restore(Users)
-"""
-
-
-def fill(world: World) -> None:
-    world.run(SETUP)
-    world.insert("notes", [{"_id": f"n{i:03}", "text": f"note {'abc'[i % 3]}"} for i in range(NOTES)])
-    for number in range(FILES):
-        world.put(f"uploads/{number:03}.txt", f"body {number}".encode(), Metadata={"n": str(number)})
+__all__ = ["rehearser"]
 
 
 def counters(world: World) -> list[Any]:
@@ -127,11 +71,6 @@ def tried(servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tr
         yield Tried(
             world=world, rehearser=rehearser, rehearsal=rehearsal, before=before, after=after, page=page
         )
-
-
-@pytest.fixture
-def rehearser(world: World) -> Rehearser:
-    return rehearser_of(world)
 
 
 def test_a_plan_is_tried_up_down_and_up_again_on_copies_and_nothing_live_is_written(tried: Tried) -> None:
@@ -385,117 +324,6 @@ def test_a_sample_keeps_what_its_rows_refer_to(world: World, rehearser: Rehearse
     assert "by a hash" in rows["sampled"]
     operations = rehearser.report["revisions"][0]["upgrade"]["operations"]
     assert operations[1]["read"] == rows["kept"]["users"]
-
-
-def test_a_rehearsal_waits_until_a_run_is_settled(world: World, rehearser: Rehearser, driver: Driver) -> None:
-    world.run(SETUP)
-    write(world.migrations, "0001", None, ADD)
-    driver.bomb = Bomb("batch committed", 2)
-    driver.attempts = 1
-    driver.go("0001", on_failure="leave")
-
-    assert world.status("0001") == "failed"
-    with pytest.raises(Refused, match="'0001' is failed: the live data is half-way"):
-        rehearser.open()
-
-
-def test_a_rehearsal_waits_for_the_run_that_is_open(
-    world: World, rehearser: Rehearser, driver: Driver
-) -> None:
-    world.run(SETUP)
-    write(world.migrations, "0001", None, ADD)
-    _, _, run = driver.open("0001")
-
-    with pytest.raises(Refused, match=f"run {run.id} .* is open"):
-        rehearser.open()
-
-
-def test_an_edit_while_it_goes_on_stops_it(world: World, rehearser: Rehearser) -> None:
-    world.run(SETUP)
-    path = write(world.migrations, "0001", None, ADD)
-    plan = rehearser.open()
-    path.write_text(path.read_text() + "\n# another word\n")
-
-    with pytest.raises(Refused, match=r"'0001'.*edited while rehearsal"):
-        plan_of(rehearser.services, load_chain(world.migrations), plan.rehearsal, plan.asked)
-
-
-def test_a_try_that_was_killed_starts_over_and_leaves_nothing(world: World) -> None:
-    world.run(SETUP)
-    write(world.migrations, "0001", None, ADD)
-    rehearser = rehearser_of(world, Bomb("batch committed", 3))
-    plan = rehearser.open()
-    rehearser.back_up(plan)
-    with pytest.raises(Crash):
-        rehearser.attempt(plan, 1)
-    assert rehearser.scratch_spaces() != []
-
-    rehearser.attempt(plan, 2)
-    ended = rehearser.end(plan)
-
-    assert ended.verdict is Verdict.GREEN, rehearser.log.text
-    assert rehearser.scratch_spaces() == []
-
-
-def test_a_rehearsal_that_never_got_anywhere_is_stopped_and_says_why(
-    world: World, rehearser: Rehearser
-) -> None:
-    world.run(SETUP)
-    write(world.migrations, "0001", None, ADD)
-    plan = rehearser.open()
-
-    ended = rehearser.end(plan)
-
-    assert ended.verdict is Verdict.STOPPED
-    assert ended.facts["why"] == "it was killed"
-    assert rehearser.report["why"] == "it was killed"
-
-
-def test_scratch_spaces_stay_where_that_is_asked_for(world: World, rehearser: Rehearser) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
-
-    plan = rehearser.open(keep=True)
-    rehearser.back_up(plan)
-    rehearser.attempt(plan)
-    rehearser.end(plan)
-
-    kept = rehearser.scratch_spaces()
-    assert len([name for name in kept if name.startswith("lockstep_scratch_")]) == 3
-    drop_rehearsal(rehearser.services, rehearser.backstage, plan.rehearsal, plan.wanted, keep=False)
-    assert rehearser.scratch_spaces() == []
-
-
-def test_the_name_of_a_live_database_is_refused(world: World, rehearser: Rehearser) -> None:
-    world.run(SETUP)
-    write(world.migrations, "0001", None, ADD)
-    plan = rehearser.open()
-    name = name_of(f"{plan.rehearsal.id}_1", "0_campus_auth", ())
-    backstage = backstage_of(world, live={name})
-
-    with pytest.raises(Refused, match="live database's"):
-        set_stage(rehearser.services, backstage, plan.rehearsal, plan.wanted, attempt=1)
-    assert rehearser.scratch_spaces() == []
-
-
-def test_a_rehearsal_opens_no_database_that_it_has_no_copy_of(world: World, rehearser: Rehearser) -> None:
-    fill(world)
-    write(world.migrations, "0001", None, THREE)
-    plan = rehearser.open()
-    stage = set_stage(rehearser.services, rehearser.backstage, plan.rehearsal, plan.wanted, attempt=1)
-    try:
-        for database in (Postgres("campus_api"), Mongo("another")):
-            with pytest.raises(Refused, match="does not open the live one"):
-                stage.services.store(database)
-        for one in plan.wanted:
-            facts = " ".join(map(str, stage.services.store(one.database).check().values()))
-            live = {world.mongo_db, world.auth_uri.rpartition("/")[2]}
-            assert not live & set(facts.split())
-        assert stage.services.sinks() == ()
-        assert stage.services.announcers() == ()
-    finally:
-        stage.close()
-        rehearser.end(plan)
 
 
 def test_what_a_rehearsal_predicted_is_kept_beside_what_the_run_took(
