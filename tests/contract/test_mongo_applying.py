@@ -384,10 +384,33 @@ def test_an_update_touches_each_document_that_is_as_it_was_once(store: MongoStor
     put(store, *(submission(n) for n in range(4)))
     befores = read_back(store)
     store.handle(WORK).update_one({"_id": befores[3]["_id"]}, {"$set": {"late": "changed"}})
-    assert store.update(WORK, {"$inc": {"tries": 10}, "$set": {"seen": True}}, befores).written == 3
+    changed = (store.key_text(befores[3]["_id"]),)
+    change = {"$inc": {"tries": 10}, "$set": {"seen": True}}
+    assert store.update(WORK, change, befores) == Applied(written=3, conflicts=changed)
     assert [document["tries"] for document in read_back(store)] == [10, 11, 12, 3]
-    assert store.update(WORK, {"$inc": {"tries": 10}, "$set": {"seen": True}}, befores).written == 0
+    assert store.update(WORK, change, befores) == Applied(already=3, conflicts=changed)
     assert [document["tries"] for document in read_back(store)] == [10, 11, 12, 3]
+
+
+def test_what_the_server_s_clock_puts_in_tells_nobody_else_s_change(store: MongoStore) -> None:
+    put(store, *(submission(n) for n in range(3)))
+    befores = read_back(store)
+    change = {"$inc": {"tries": 10}, "$currentDate": {"at.last": True}}
+    assert store.update(WORK, change, befores) == Applied(written=3)
+    store.handle(WORK).update_one({"_id": befores[2]["_id"]}, {"$set": {"late": "changed"}})
+    assert store.update(WORK, change, befores) == Applied(
+        already=2, conflicts=(store.key_text(befores[2]["_id"]),)
+    )
+    assert store.foresee(WORK, change, befores)[store.key_text(befores[0]["_id"])] == read_back(store)[0]
+
+
+def test_foreseeing_leaves_nothing_behind(store: MongoStore) -> None:
+    put(store, {"_id": "a", "n": 1}, {"_id": "b", "n": "text"})
+    before = store.handle(WORK).database.list_collection_names()
+    foreseen = store.foresee(WORK, {"$inc": {"n": 1}}, read_back(store))
+    assert foreseen == {'"a"': {"_id": "a", "n": 2}, '"b"': {"_id": "b", "n": "text"}}
+    assert sorted(store.handle(WORK).database.list_collection_names()) == sorted(before)
+    assert [document["n"] for document in read_back(store)] == [1, "text"]
 
 
 def test_an_update_of_documents_that_the_server_cannot_compare_is_done_once(store: MongoStore) -> None:

@@ -189,3 +189,42 @@ def test_a_document_changed_by_others_since_is_left_alone_by_a_downgrade(
     assert run.status is RunStatus.DOWNGRADED, driver.log.text
     assert [doc["n"] for doc in world.documents("notes")][:4] == [1, 2, -1, 4]
     assert "changed since" in driver.log.text
+
+
+UPDATE = """
+def upgrade():
+    yield ops.update_documents(Notes, {"$inc": {"n": 1000}})
+
+def downgrade():
+    yield ops.restore(Notes)
+"""
+
+
+@pytest.mark.parametrize("body", [UPDATE, ADD.format(poison=-1)], ids=["update", "transform"])
+@pytest.mark.parametrize(
+    ("place", "crashes"), [("batch journaled", False), ("batch journaled", True), ("batch written", True)]
+)
+def test_a_document_changed_by_others_under_the_run_is_a_conflict_and_stays_theirs(
+    world: World, driver: Driver, body: str, place: str, crashes: bool
+) -> None:
+    import pymongo
+
+    world.insert("notes", notes())
+    write(world.migrations, "0001", None, body)
+    crash = Bomb(place, 1)
+
+    def others(here: str) -> None:
+        if here == place and not crash.seen:
+            with pymongo.MongoClient(world.mongo_uri) as client:
+                client[world.mongo_db]["notes"].update_one({"_id": "n00003"}, {"$set": {"n": -1}})
+            crash.seen += not crashes
+        crash(here)
+
+    driver.bomb = others
+    run = driver.go("0001")
+
+    # Neither carried nor taken back: a person has to look at it, and the rest is as it was.
+    assert run.status is RunStatus.FAILED, driver.log.text
+    assert 'changed under the run while taking it back: "n00003"' in driver.log.text
+    assert "1 record(s) changed under the run" in (run.error or "")
+    assert {doc["_id"]: doc["n"] for doc in world.documents("notes")}["n00003"] == -1

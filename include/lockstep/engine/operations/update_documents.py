@@ -1,7 +1,8 @@
 """Update documents by the server's own operators.
 
 What the server makes of a document is known only afterwards, so the batch is journaled with before-images,
-written to each document that still is one, and journaled again with what is there then.
+written to each document that still is one, and journaled again with what is there then. A document that somebody
+else changed meanwhile is a conflict, as it is everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from lockstep.domain.progress import Change, KeyRange, Progress
 from lockstep.domain.run import BatchEntry
 from lockstep.engine.context import StepContext
 from lockstep.engine.done import Done
-from lockstep.engine.journaled import Prepared, images, run_journaled
+from lockstep.engine.journaled import Prepared, images, refuse_conflicts, run_journaled
 from lockstep.engine.operations.documents import known_progress
 from lockstep.engine.operations.handler import DocumentHandler, document_store
 from lockstep.engine.services import Services
@@ -63,17 +64,18 @@ class UpdateDocumentsHandler(DocumentHandler):
         store = document_store(context, operation)
         applied = store.update(operation.collection, operation.update, [change.before for change in changes])
         context.refuse(str(operation.collection), applied.refused)
+        refuse_conflicts(str(operation.collection), applied.conflicts, operation.title)
         refused = {record.key for record in applied.refused}
         now = store.fetch(operation.collection, [change.before["_id"] for change in changes])
         return [replace(change, after=now.get(change.key)) for change in changes if change.key not in refused]
 
     def swapped(self, context: StepContext, done: Done, entry: BatchEntry) -> Sequence[Change]:
-        """Return the changes that take a batch back; one cut off half-way is compared with what is there."""
+        """Return the changes that take a batch back; what one that was cut off has written is foreseen."""
         if entry.path.endswith(".done"):
             return super().swapped(context, done, entry)
         operation = done.operation
         assert isinstance(operation, UpdateDocuments)
         store = document_store(context, operation)
         changes = store.unpack(images(context, entry))
-        now = store.fetch(operation.collection, [change.before["_id"] for change in changes])
-        return [Change(key=c.key, before=now.get(c.key), after=c.before) for c in reversed(changes)]
+        afters = store.foresee(operation.collection, operation.update, [change.before for change in changes])
+        return [Change(key=c.key, before=afters[c.key], after=c.before) for c in reversed(changes)]

@@ -75,7 +75,15 @@ class DocumentStore(Protocol):
         """Write each change whose record still is its `before` (absent for None); idempotent."""
 
     def update(self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]) -> Applied:
-        """Apply update operators to each document that still is its before-image; say how many were."""
+        """Apply update operators to each document that still is its before-image; idempotent.
+
+        A conflict is a document that is neither that nor what the operators make of it.
+        """
+
+    def foresee(
+        self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]
+    ) -> Mapping[str, Any]:
+        """Return what update operators would make of documents, by key; nothing of the collection is changed."""
 
     def pack(self, changes: Sequence[Change]) -> bytes:
         """Encode changes for the journal (BSON, compressed)."""

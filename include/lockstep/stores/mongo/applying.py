@@ -23,6 +23,7 @@ from lockstep.stores.mongo.changes import LARGEST, too_large
 from lockstep.stores.mongo.codec import Raw, encode, id_bytes, key_text
 from lockstep.stores.mongo.conditions import still, still_roughly
 from lockstep.stores.mongo.connection import Connection
+from lockstep.stores.mongo.foreseeing import foresee
 from lockstep.stores.mongo.kinds import refuse_lost
 from lockstep.stores.mongo.reading import fetch_raw, require_addressable
 from lockstep.stores.mongo.writing import Outcome, Write, write
@@ -98,7 +99,10 @@ def apply(connection: Connection, collection: Collection, changes: Sequence[Chan
 def update(
     connection: Connection, collection: Collection, operators: Mapping[str, Any], befores: Sequence[Any]
 ) -> Applied:
-    """Apply update operators to each document that still is its before-image."""
+    """Apply update operators to each document that still is its before-image.
+
+    The conflicts are the others that are not what the operators make of it either.
+    """
     refuse_lost(operators, connection.capabilities.loses, where=str(collection), key="(the update)")
     raws = {key_text(before["_id"]): (before, encode(before)) for before in befores}
     for before in befores:
@@ -123,8 +127,30 @@ def update(
     ]
     second = write(connection, collection, [one for _, one in rough])
     refused.update(_refused_by_key([key for key, _ in rough], raws, second))
-    written = min(outcome.done + second.done, len(raws) - len(refused))
-    return Applied(written=written, refused=tuple(refused.values()))
+    # A bulk write says how many it found and not which: where some are missing, each of them may be.
+    sure = {key for key, _ in exact} if outcome.done == len(exact) else set()
+    sure |= {key for key, _ in rough} if second.done == len(rough) else set()
+    unsure = {key: held for key, held in raws.items() if key not in sure and key not in refused}
+    conflicts = _changed_by_others(connection, collection, operators, unsure)
+    written = min(outcome.done + second.done, len(raws) - len(refused) - len(conflicts))
+    return Applied(
+        written=written,
+        already=len(raws) - len(refused) - len(conflicts) - written,
+        conflicts=conflicts,
+        refused=tuple(refused.values()),
+    )
+
+
+def _changed_by_others(
+    connection: Connection,
+    collection: Collection,
+    operators: Mapping[str, Any],
+    unsure: Mapping[str, tuple[Any, bytes]],
+) -> tuple[str, ...]:
+    """Return the keys of documents that are not what the operators make of them."""
+    foreseen = foresee(connection, collection, operators, [before for before, _ in unsure.values()])
+    found = fetch_raw(connection, collection, [before["_id"] for before, _ in unsure.values()])
+    return tuple(key for key, (_, raw) in unsure.items() if found.get(id_bytes(raw)) != encode(foreseen[key]))
 
 
 def _refused_by_key(

@@ -18,6 +18,7 @@ from lockstep.stores.mongo import (
     changes,
     codec,
     fingerprints,
+    foreseeing,
     loading,
     packing,
     parks,
@@ -141,6 +142,11 @@ class MongoStore:
 
     def update(self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]) -> Applied:
         return applying.update(self._connection, collection, update, befores)
+
+    def foresee(
+        self, collection: Collection, update: Mapping[str, Any], befores: Sequence[Any]
+    ) -> Mapping[str, Any]:
+        return foreseeing.foresee(self._connection, collection, update, befores)
 
     def pack(self, changes: Sequence[Change]) -> bytes:
         return packing.pack(changes)
