@@ -8,6 +8,9 @@ from revisions import write
 from ways import up_down_up
 from world import World, factory_of
 
+from lockstep import ops
+from lockstep.domain.errors import OperationError
+from lockstep.domain.resources import Bucket, Prefix
 from lockstep.domain.status import RunStatus
 
 #: two shards of two batches each
@@ -155,3 +158,39 @@ def same(rest):
     assert run.status is RunStatus.ROLLED_BACK, driver.log.text
     assert "moved/one.txt" in (run.error or "")
     assert world.hashes() == before
+
+
+@pytest.mark.parametrize("rename", ["'z' * 300 + rest", "{'t': 'u', 'u': 't'}[rest]", "{'t': 'u'}[rest]"])
+def test_a_name_that_would_be_renamed_again_within_its_prefix_stops_the_run(
+    world: World, driver: Driver, rename: str
+) -> None:
+    """Pages go on by key, so what moves to a later one, or into another shard's range, is listed once more."""
+    world.put("uploads/t", b"x")
+    body = f"""
+def upgrade():
+    yield ops.move_objects(Uploads, Uploads, rename=renamed)
+
+def downgrade():
+    yield ops.restore(Uploads)
+
+def renamed(rest):
+    return {rename}
+"""
+    write(world.migrations, "0001", None, body)
+    before = world.hashes()
+    run = driver.go("0001")
+    assert run.status is RunStatus.ROLLED_BACK, driver.log.text
+    assert "record 'uploads/t': renamed() makes " in (run.error or "")
+    assert "is met again" in (run.error or "")
+    assert world.hashes() == before
+
+
+@pytest.mark.parametrize(("source", "target"), [("a/", "a/b/"), ("a/b/", "a/")])
+def test_prefixes_inside_one_another_are_refused_with_a_way_that_works(source: str, target: str) -> None:
+    files = Bucket("campus_objects")
+    first, second = Prefix(files, source), Prefix(files, target)
+    with pytest.raises(OperationError, match="the outer prefix to itself with a rename="):
+        ops.move_objects(first, second)
+    with pytest.raises(OperationError, match=r"lie inside one another.*ops\.move_objects from there"):
+        ops.copy(first, second)
+    ops.copy(first, Prefix(Bucket("campus_backup"), target))

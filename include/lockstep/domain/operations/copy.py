@@ -61,6 +61,12 @@ def copy(source: Resource, target: Resource, *, map: MapFunction | None = None, 
     expect_kind("copy", target, Table, Collection, Prefix)
     if source == target:
         raise OperationError(f"ops.copy: {source} cannot be copied onto itself.", verb="copy")
+    if isinstance(source, Prefix) and isinstance(target, Prefix) and _overlap(source, target):
+        raise OperationError(
+            f"ops.copy: {source.name} and {target.name} lie inside one another, so a copy would be met again. "
+            "Copy to a prefix beside them, and ops.move_objects from there.",
+            verb="copy",
+        )
     if map is not None:
         expect_function("copy", "map", map)
     elif isinstance(source, Prefix) and not isinstance(target, Prefix):
@@ -70,3 +76,8 @@ def copy(source: Resource, target: Resource, *, map: MapFunction | None = None, 
             verb="copy",
         )
     return Copy(source, target, map, where)
+
+
+def _overlap(source: Prefix, target: Prefix) -> bool:
+    inside = target.name.startswith(source.name) or source.name.startswith(target.name)
+    return inside and source.database == target.database

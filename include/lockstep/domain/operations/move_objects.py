@@ -37,7 +37,8 @@ class MoveObjects(Operation):
 def move_objects(prefix: Prefix, to: Prefix, *, rename: KeyFunction | None = None) -> MoveObjects:
     """Move each object of `prefix` below `to`, in the same bucket, by server-side copies.
 
-    `rename`: the rest of the key after `prefix` → the rest after `to`; without it the rest stays.
+    `rename`: the rest of the key after `prefix` → the rest after `to`; without it the rest stays. From a prefix to
+    itself, where a moved object may be met again, it must leave what it has renamed as it is.
     Two objects that would land on one key, or on one that exists, stop the run before anything moves there.
     The way back moves them home.
     """
@@ -58,7 +59,8 @@ def move_objects(prefix: Prefix, to: Prefix, *, rename: KeyFunction | None = Non
     if prefix != to and (to.name.startswith(prefix.name) or prefix.name.startswith(to.name)):
         raise OperationError(
             f"ops.move_objects: {prefix.name} and {to.name} lie inside one another, so a moved object "
-            "would be met again. Move through a third prefix, or from the inner prefix to itself with rename=.",
+            "would be met again. Move through a third prefix, or from the outer prefix to itself with a rename= that "
+            "leaves what it has renamed as it is.",
             verb="move_objects",
         )
     return MoveObjects(prefix, to, rename)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lockstep.domain.errors import DataError
+from lockstep.domain.errors import DataError, RecordError
+from lockstep.domain.operations.base import function_name
 from lockstep.domain.operations.drop_objects import DropObjects
-from lockstep.domain.operations.move_objects import MoveObjects
+from lockstep.domain.operations.move_objects import KeyFunction, MoveObjects
 from lockstep.domain.progress import KeyRange, Progress
 from lockstep.domain.resources import RESERVED, Prefix
 from lockstep.engine.context import StepContext
@@ -76,9 +77,36 @@ class MoveObjectsHandler(_Moving):
 
         def to(key: str) -> str:
             rest = key[len(prefix.name) :]
-            return target.name + (call_key(rename, rest, str(prefix)) if rename else rest)
+            if rename is None:
+                return target.name + rest
+            made = call_key(rename, rest, str(prefix))
+            if target == prefix:
+                _refuse_unsettled(rename, rest, made, str(prefix))
+            return target.name + made
 
         return self.move_page(context, progress, prefix, to)
+
+
+def _refuse_unsettled(rename: KeyFunction, rest: str, made: str, resource: str) -> None:
+    """Raise RecordError for a name that would be changed again where its object is met again.
+
+    Pages go on by key: within one prefix, what moves to a later key or into another shard's range is listed anew.
+    """
+    try:
+        again = call_key(rename, made, resource)
+    except DataError:
+        told = "an error"
+    else:
+        told = repr(again)
+        if again == made:
+            return
+    raise RecordError(
+        resource=resource,
+        key=rest,
+        problem=f"{function_name(rename)}() makes {made!r} of it and {told} of that, and what moves within one prefix "
+        "is met again.",
+        fix="let the function leave what it has renamed as it is, or move to another prefix.",
+    )
 
 
 class DropObjectsHandler(_Moving):
