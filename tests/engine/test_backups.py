@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,18 +11,37 @@ import psycopg
 import pymongo
 import pytest
 from driver import Driver, PlainLog
+from revisions import write
 from three_stores import SMALL, counters, ready, scratches
 from world import World, factory_of
 
 from lockstep.domain.backups import Proof
 from lockstep.domain.errors import BackupNotProven, StaleEpoch, Unavailable
+from lockstep.domain.exchange import Adopted
 from lockstep.domain.run import Run
 from lockstep.domain.status import RunStatus
-from lockstep.engine.backup import take_backup
+from lockstep.engine.backup import take_backup, touched_in
 from lockstep.engine.proving import prove_backups, read_back
+from lockstep.engine.putting_back import put_back_database
 from lockstep.engine.recording import record
 from lockstep.engine.services import Services
 from lockstep.engine.undo import way_down
+
+#: a revision of objects alone
+LABELLED = """
+from dataclasses import replace
+
+def upgrade():
+    yield ops.update_metadata(Uploads, label)
+
+def downgrade():
+    yield ops.restore(Uploads)
+
+def label(info):
+    return replace(info, metadata={**info.metadata, "seen": "1"})
+"""
+#: what a fingerprint of objects tells of besides bodies
+DESCRIBED = {"ContentType": "text/plain", "Metadata": {"owner": "u1"}, "Tagging": "kind=essay"}
 
 
 def made(world: World, log: PlainLog, **settings: Any) -> Driver:
@@ -325,12 +345,46 @@ def test_what_has_not_changed_uses_the_files_of_an_earlier_backup_and_is_proven_
     mine, theirs = manifests(driver, run), manifests(driver, first)
     assert mine["campus_auth"].reuses == {}
     assert {file.path.split("/")[1] for file in mine["campus_auth"].files} == {run.id}
-    for conn_id, slug in (("campus_documents", "notes"), ("campus_objects", "uploads/")):
-        assert mine[conn_id].reuses == {slug: theirs[conn_id].path}
-        assert mine[conn_id].files == theirs[conn_id].files
-        assert f"nothing has changed since the backup of run {first.id}" in mine[conn_id].consistency
+    documents = mine["campus_documents"]
+    assert documents.reuses == {"notes": theirs["campus_documents"].path}
+    assert documents.files == theirs["campus_documents"].files
+    assert f"nothing has changed since the backup of run {first.id}" in documents.consistency
     assert keys(world, f"backups/{run.id}/campus_documents") == [mine["campus_documents"].path]
     assert set(proofs(driver.services(driver.bomb), run).values()) == {Proof.RESTORE}
+
+
+def test_a_bucket_is_backed_up_anew_since_its_fingerprints_tell_nothing_of_headers(
+    world: World, log: PlainLog
+) -> None:
+    world.put("uploads/a", b"1", **DESCRIBED)
+    write(world.migrations, "0001", None, LABELLED)
+    driver = reusing(world, log)
+    world.put("uploads/a", b"1", **DESCRIBED, CacheControl="no-store")
+    run = driver.go("0001")
+    assert run.status is RunStatus.APPLIED, log.text
+    mine = manifests(driver, run)["campus_objects"]
+    assert mine.reuses == {}
+    (listed,) = (file.path for file in mine.files if file.holds == "object list")
+    body = world.s3.get_object(Bucket=world.vault, Key=listed)["Body"].read()
+    assert json.loads(body)["headers"]["CacheControl"] == "no-store"
+
+
+def test_headers_that_differ_and_nothing_else_are_put_back(world: World, log: PlainLog) -> None:
+    for key in ("uploads/a", "uploads/b"):
+        world.put(key, b"1", **DESCRIBED, CacheControl="no-store")
+    write(world.migrations, "0001", None, LABELLED)
+    driver = made(world, log)
+    services, revision, run = backed_up(driver)
+    (database,) = revision.databases
+    (manifest,) = services.ledger.backups(run.id)
+    world.put("uploads/a", b"1", **DESCRIBED, CacheControl="max-age=60")
+
+    def put_back() -> Adopted:
+        return put_back_database(services, database, manifest, touched_in(revision, database))
+
+    assert put_back() == Adopted(written=1)
+    assert world.s3.head_object(Bucket=world.bucket, Key="uploads/a")["CacheControl"] == "no-store"
+    assert put_back() == Adopted()
 
 
 def test_what_is_used_again_can_be_put_back_and_is_used_again_from_where_it_lies(

@@ -15,6 +15,7 @@ from lockstep.domain.errors import BackupNotProven
 from lockstep.domain.exchange import BackupPart
 from lockstep.domain.progress import Fingerprint, Manifest
 from lockstep.domain.resources import (
+    Bucket,
     Collection,
     Database,
     Everything,
@@ -130,8 +131,16 @@ def attempt_folder(run: Run, database: Database) -> str:
 
 
 def _earlier(services: Services, run: Run, database: Database, touched: Sequence[Touched]) -> Manifest | None:
-    """Return a manifest with an earlier backup's files, where the run may use them and nothing has changed."""
+    """Return a manifest with an earlier backup's files, where the run may use them and nothing has changed.
+
+    Never of a bucket, whose fingerprints tell nothing of headers such as Cache-Control.
+    """
     if not services.settings.reuse_backups:
+        return None
+    if isinstance(database, Bucket):
+        services.log.info(
+            f"the headers of objects in {database.conn_id} may have changed, and no fingerprint tells: taking a backup"
+        )
         return None
     now = fingerprints(services, database, touched)
     earlier = earlier_backup(services, database, run, now)

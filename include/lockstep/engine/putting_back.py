@@ -15,7 +15,7 @@ from lockstep.domain.errors import BackupNotProven, LockTimeout, UndoFailed
 from lockstep.domain.exchange import Adopted
 from lockstep.domain.locking import PATIENCE
 from lockstep.domain.progress import Fingerprint, Manifest
-from lockstep.domain.resources import Database, Everything, Postgres, Touched
+from lockstep.domain.resources import Bucket, Database, Everything, Postgres, Touched
 from lockstep.domain.revision import Revision
 from lockstep.domain.run import Run
 from lockstep.engine.backup import fingerprints, touched_in
@@ -83,11 +83,12 @@ def put_back_database(
 ) -> Adopted:
     """Make resources of a live database what they are in a backup; the rest of it stays. Return what that took.
 
-    Where they are that already, nothing is restored. Whoever calls sees to it that nobody else writes, and keeps
+    Where they are that already, nothing is restored, except for a bucket, whose fingerprints tell nothing of headers
+    such as Cache-Control: of that, every object is looked at. Whoever calls sees to it that nobody else writes, and keeps
     the lease meanwhile. Interrupted, it can be done again. Raises BackupNotProven, with nothing changed, for a
     backup that is not what it should be. `begin`: called right before the first change.
     """
-    if _as_in(services, database, manifest, resources):
+    if not isinstance(database, Bucket) and _as_in(services, database, manifest, resources):
         services.log.info(f"{database.conn_id} is what its backup holds: nothing is to be put back")
         return Adopted()
     with copy_of(services, database, manifest, mark=f"back_{manifest.run_id}") as copy:

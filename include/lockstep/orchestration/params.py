@@ -169,7 +169,7 @@ def _backup_forms(settings: Settings) -> dict[str, Param]:
             type="boolean",
             title="Use an earlier proven backup of what has not changed",
             description_md="A database in which nothing that the revision touches has changed since an earlier proven "
-            "backup is not written again; the files of that one are proven once more.",
+            "backup is not written again; the files of that one are proven once more. Buckets are always written.",
             section=BACKUPS,
         ),
     }
