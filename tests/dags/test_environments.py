@@ -274,7 +274,9 @@ def test_a_dag_run_is_found_in_whichever_ledger_knows_it() -> None:
     assert found.headers["location"] == "/lockstep/in/production/dag-runs/migrate/manual__2/backup"
     there = get(made, "/in/production/dag-runs/migrate/manual__2")
     assert there.headers["location"] == "/lockstep/in/production/runs/run-of-manual__2"
-    assert get(made, "/dag-runs/migrate/manual__3").status_code == 404
+    missing = get(made, "/dag-runs/migrate/manual__3")
+    assert missing.status_code == 404
+    assert "migrate / manual__3" in missing.json()["detail"], "lockstep deploy knows it by this"
     assert get(made, "/dag-runs/secret/manual__2").status_code == 403
 
 

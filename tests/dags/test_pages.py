@@ -279,7 +279,9 @@ def test_a_dag_run_leads_to_its_ledger_entry_below_the_mount() -> None:
 
 def test_what_is_not_there_is_404_and_a_ledger_that_is_down_503() -> None:
     assert client().get("/runs/none", user="ann").status_code == 404
-    assert client().get("/dag-runs/revision_0003/another", user="ann").status_code == 404
+    missing = client().get("/dag-runs/revision_0003/another", user="ann")
+    assert missing.status_code == 404
+    assert "revision_0003 / another" in missing.json()["detail"], "lockstep deploy knows it by this"
     down = client(Ledger(fails=Unavailable("the ledger does not answer")))
     assert down.get(PAGES[0], user="ann").status_code == 503
 

@@ -55,6 +55,12 @@ class ScriptedAirflow:
     questions: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     #: (dag, run) → the page of the ledger's run
     entries: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    #: path → the location to which it leads
+    leads: dict[str, str] = field(default_factory=dict)
+    #: path → status and body of any other page of Lockstep's
+    pages: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    #: how the next requests for Lockstep's pages fail, as in faults
+    page_faults: list[str] = field(default_factory=list)
     #: what is asked for, "POST /path"
     asked: list[str] = field(default_factory=list)
     #: how many of the next requests are answered by a failure: "503", or "cut" for no answer at all
@@ -78,14 +84,17 @@ class ScriptedAirflow:
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts[0] == "lockstep":
-            found = self.entries.get((parts[2], parts[3]))
-            return (200, found) if found else (404, {"detail": "not opened"})
+            return self.pages.get(path) or self.entry(parts[2], parts[3])
         rest = parts[3:]  # api v2 dags …
         if len(rest) == 1:
             return self.one(self.dags.get(rest[0]), f"Dag with dag_id: '{rest[0]}' not found")
         if rest[1:] == ["dagRuns"]:
             return self.start(rest[0], body) if method == "POST" else self.list(rest[0], query)
         return self.of_run(rest[0], rest[2], rest[3:])
+
+    def entry(self, dag_id: str, run_id: str) -> tuple[int, Any]:
+        words = f"the ledger has no run of {dag_id} / {run_id}: it was not opened"
+        return self.one(self.entries.get((dag_id, run_id)), words)
 
     def of_run(self, dag_id: str, run_id: str, rest: list[str]) -> tuple[int, Any]:
         if not rest:
@@ -151,7 +160,10 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"null")
         parts = urlsplit(self.path)
         self.airflow.asked.append(f"{method} {parts.path}")
-        fault = self.airflow.faults.pop(0) if self.airflow.faults else None
+        faults = self.airflow.faults
+        if not faults and parts.path.startswith("/lockstep/"):
+            faults = self.airflow.page_faults
+        fault = faults.pop(0) if faults else None
         if fault == "cut":
             self.close_connection = True
             self.connection.close()
@@ -167,12 +179,17 @@ class Handler(BaseHTTPRequestHandler):
             return 201, {"access_token": token}
         if (self.headers.get("Authorization") or "").removeprefix("Bearer ") not in self.airflow.tokens:
             return 401, {"detail": "Token Expired"}
+        if parts.path in self.airflow.leads:
+            return 307, None
         return self.airflow.answer(method, parts.path, parse_qs(parts.query), body)
 
     def reply(self, status: int, body: Any) -> None:
-        data = json.dumps(body).encode()
+        html = isinstance(body, str)
+        data = body.encode() if html else json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        if status == 307:
+            self.send_header("Location", self.airflow.leads[urlsplit(self.path).path])
+        self.send_header("Content-Type", "text/html" if html else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from scripted_airflow import PASSWORD, ScriptedAirflow, served, task
@@ -74,8 +76,11 @@ def all_well(airflow: ScriptedAirflow, run_id: str) -> None:
         airflow.left[child, "outcome", "return_value"] = {"status": "applied", "records": 1200}
 
 
-def second_fails(airflow: ScriptedAirflow, run_id: str) -> None:
-    """Let the second revision have failed, and been undone."""
+ROLLED_BACK = {"run": {"status": "rolled_back"}, "shards": []}
+
+
+def second_fails(airflow: ScriptedAirflow, run_id: str, said: dict[str, Any] | None = ROLLED_BACK) -> None:
+    """Let the second revision have failed; `said` is what the ledger's page says of it, if it knows the run."""
     all_well(airflow, run_id)
     airflow.runs["migrate", run_id]["state"] = "failed"
     child = f"{run_id}__0002_up"
@@ -85,7 +90,8 @@ def second_fails(airflow: ScriptedAirflow, run_id: str) -> None:
     airflow.logs[child, "upgrade.op_1.shard"] = [f"line {number}" for number in range(50)]
     del airflow.left[child, "outcome", "return_value"]
     airflow.left[child, "outcome", "error"] = "record 'x' cannot be carried"
-    airflow.entries["revision_0002_b", child] = {"run": {"status": "rolled_back"}, "shards": []}
+    if said is not None:
+        airflow.entries["revision_0002_b", child] = said
 
 
 def test_yes_with_a_line_for_each_revision(airflow: ScriptedAirflow, deploy: Deploy) -> None:
@@ -334,3 +340,168 @@ def test_the_answer_as_json(
     ]
     assert found["failed_task"]["task"] == "upgrade.op_1.shard[m … p]"
     assert len(found["failed_task"]["log"]) == 2
+
+
+# --- what became of a revision whose run failed -----------------------------------------------------------
+
+CHILD = ("revision_0002_b", "deploy-abc__0002_up")
+#: where the client looks first
+ENTRY = "/lockstep/dag-runs/{}/{}".format(*CHILD)
+NOBODY_SAID = "state: What became of revision 0002 is in the log of its task outcome.\n"
+
+
+def led(airflow: ScriptedAirflow, *through: str) -> None:
+    """Let the second revision have failed, with its entry at the end of some redirects."""
+    airflow.on_start = lambda run: second_fails(airflow, run["dag_run_id"], said=None)
+    airflow.leads.update(zip((ENTRY, *through), through, strict=False))
+    airflow.pages[through[-1]] = (200, ROLLED_BACK)
+
+
+def test_the_entry_is_found_where_there_are_several_environments(
+    airflow: ScriptedAirflow, deploy: Deploy
+) -> None:
+    there = "/lockstep/in/staging/dag-runs/{}/{}".format(*CHILD)
+    led(airflow, there, "/lockstep/in/staging/runs/0002-up-1")
+
+    code, said = deploy("--key", "abc", "--environment", "staging")
+
+    assert code == 1
+    assert "✗ 0002  rolled_back" in said
+    assert "What revision 0002 had done is undone" in said
+    pages = [asked.removeprefix("GET ") for asked in airflow.asked if "/lockstep/" in asked]
+    assert pages == [ENTRY, there, "/lockstep/in/staging/runs/0002-up-1"]
+
+
+@pytest.mark.parametrize(("last", "status"), [("c", "rolled_back"), ("d", "unknown")])
+def test_three_redirects_are_followed_and_no_more(
+    airflow: ScriptedAirflow, deploy: Deploy, last: str, status: str
+) -> None:
+    led(airflow, *(f"/lockstep/{page}" for page in "abcd" if page <= last))
+
+    code, said = deploy("--key", "abc")
+
+    assert (code, f"✗ 0002  {status}" in said) == (1, True)
+    assert "GET /lockstep/c" in airflow.asked
+    assert "GET /lockstep/d" not in airflow.asked
+
+
+@pytest.mark.parametrize("first", [(), ("/lockstep/in/staging/here",)])
+@pytest.mark.parametrize(
+    "there", ["http://localhost:{own}", "//localhost:{other}", "http://127.0.0.1:{other}", "http://[", "ftp:"]
+)
+def test_the_token_goes_to_no_other_host(
+    airflow: ScriptedAirflow, deploy: Deploy, there: str, first: tuple[str, ...]
+) -> None:
+    other = ScriptedAirflow()
+    other.pages["/lockstep/there"] = (200, ROLLED_BACK)
+    with served(other) as address:
+        own, others = (urlsplit(one).port for one in (os.environ["LOCKSTEP_AIRFLOW_URL"], address))
+        led(airflow, *first, f"{there.format(own=own, other=others)}/lockstep/there")
+        airflow.pages["/lockstep/there"] = (200, ROLLED_BACK)
+        code, said = deploy("--key", "abc")
+
+    assert (code, "✗ 0002  unknown" in said, NOBODY_SAID in said) == (1, True, True)
+    assert "GET /lockstep/there" not in airflow.asked
+    assert other.asked == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param((200, "<!doctype html><title>Airflow</title>"), id="no-plugin"),
+        pytest.param((404, {"detail": "Not Found"}), id="no-route"),
+        pytest.param((404, {"detail": "the ledger has another version"}), id="no-ledger"),
+        pytest.param((404, "<h1>404</h1>"), id="a-proxy"),
+        pytest.param((503, {"detail": "the ledger does not answer"}), id="ledger-away"),
+        pytest.param((403, {"detail": "you may not read the runs of revision_0002_b"}), id="no-right"),
+        pytest.param((200, {}), id="empty"),
+        pytest.param((200, {"run": "nonsense"}), id="nonsense"),
+    ],
+)
+def test_what_nobody_said_is_unknown_and_not_half_way(
+    airflow: ScriptedAirflow, deploy: Deploy, answer: tuple[int, Any]
+) -> None:
+    airflow.on_start = lambda run: second_fails(airflow, run["dag_run_id"], said=None)
+    airflow.pages[ENTRY] = answer
+
+    code, said = deploy("--key", "abc")
+
+    assert code == 1
+    assert "✗ 0002  unknown" in said
+    assert NOBODY_SAID in said
+    assert "half-way" not in said
+
+
+def test_a_run_that_the_ledger_does_not_know_changed_nothing(
+    airflow: ScriptedAirflow, deploy: Deploy
+) -> None:
+    airflow.on_start = lambda run: second_fails(airflow, run["dag_run_id"], said=None)
+
+    code, said = deploy("--key", "abc")
+
+    assert code == 1
+    assert "✗ 0002  not_opened" in said
+    assert "state: The run of revision 0002 was not opened in the ledger: nothing was changed by it." in said
+    assert "half-way" not in said
+
+
+def test_half_way_is_what_the_ledger_says(airflow: ScriptedAirflow, deploy: Deploy) -> None:
+    said_so = {"run": {"status": "failed"}}
+    airflow.on_start = lambda run: second_fails(airflow, run["dag_run_id"], said=said_so)
+
+    code, said = deploy("--key", "abc")
+
+    assert (code, "✗ 0002  failed" in said) == (1, True)
+    assert "Revision 0002 is half-way" in said
+
+
+@pytest.mark.parametrize("fault", ["503", "cut", "not opened yet"])
+def test_an_empty_answer_is_asked_again_and_a_full_one_is_not(
+    airflow: ScriptedAirflow, deploy: Deploy, fault: str
+) -> None:
+    def begin(run: dict[str, Any]) -> None:
+        second_fails(airflow, run["dag_run_id"], said=None if fault == "not opened yet" else ROLLED_BACK)
+        airflow.runs["migrate", "deploy-abc"]["state"] = "running"
+        if fault != "not opened yet":
+            airflow.page_faults.append(fault)
+
+    def look(number: int) -> None:
+        if number == 3:
+            airflow.entries[CHILD] = ROLLED_BACK
+        if number == 5:
+            airflow.runs["migrate", "deploy-abc"]["state"] = "failed"
+
+    airflow.on_start, airflow.on_look = begin, look
+    code, said = deploy("--key", "abc")
+
+    assert code == 1
+    assert "What revision 0002 had done is undone" in said
+    assert airflow.looks == 5
+    assert airflow.asked.count(f"GET {ENTRY}") == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "state"),
+    [
+        ((503, {"detail": "away"}), "unknown", "What became of revision 0002 is in the log of"),
+        (None, "not_opened", "The run of revision 0002 was not opened in the ledger"),
+    ],
+)
+def test_json_says_what_nobody_knows(
+    airflow: ScriptedAirflow,
+    deploy: Deploy,
+    capsys: pytest.CaptureFixture[str],
+    answer: tuple[int, Any] | None,
+    status: str,
+    state: str,
+) -> None:
+    airflow.on_start = lambda run: second_fails(airflow, run["dag_run_id"], said=None)
+    if answer is not None:
+        airflow.pages[ENTRY] = answer
+    code = main(["deploy", "--key", "abc", "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert (code, found["exit"], found["answer"]) == (1, 1, "no")
+    assert found["revisions"][1]["state"] == "failed"
+    assert found["revisions"][1]["status"] == status
+    assert found["state"].startswith(state)

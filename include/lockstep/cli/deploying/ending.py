@@ -9,7 +9,7 @@ from typing import Any
 
 from lockstep.cli.deploying.answer import NO, YES, Answer
 from lockstep.cli.deploying.asked import MIGRATE, Asked
-from lockstep.cli.deploying.looking import ERROR, FOLLOW, OUTCOME, PLAN, Look, Step
+from lockstep.cli.deploying.looking import ERROR, FOLLOW, NOT_OPENED, OUTCOME, PLAN, Look, Step
 from lockstep.cli.deploying.plan_shown import plan_lines, plan_of
 from lockstep.stores.airflow import AirflowClient, TaskInstance
 
@@ -19,6 +19,7 @@ _STANDS = {
     "stands {before}.",
     "restored": "The backups that revision {revision} had taken are put back: the chain stands {before}.",
     "stopped": "Revision {revision} ended before it changed anything: the chain stands {before}.",
+    NOT_OPENED: "The run of revision {revision} was not opened in the ledger: nothing was changed by it.",
     "failed": "Revision {revision} is half-way: what it had done could not be undone. It blocks every later run until "
     "a person resumes it, or restores its backup.",
     "open": "Revision {revision} is not recorded yet: its run in the ledger is still open.",

@@ -16,6 +16,8 @@ PLAN, FOLLOW, OUTCOME = "plan", "follow", "outcome"
 ERROR, WAITS_FOR, PLANNED = "error", "waits_for", "plan"
 _GOING = frozenset({"running", "queued", "scheduled", "deferred", "up_for_retry", "awaiting_input"})
 AWAITING = "awaiting_input"
+#: a run's status where nobody said how it ended, and where the ledger says that it never began
+UNKNOWN, NOT_OPENED = "unknown", "not_opened"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Step:
     description: str = ""
     #: pending, running, done or failed
     state: str = "pending"
-    #: what the ledger says of it, as far as it is known
+    #: what the ledger says of it, as far as it is known; or UNKNOWN, NOT_OPENED
     status: str = "pending"
     records: int | None = None
     seconds: float | None = None
@@ -122,18 +124,27 @@ class Observer:
         return self._over(step, run) if run.over else self._going(step, run) if closely else step
 
     def _over(self, step: Step, run: DagRun) -> Step:
-        if run.run_id not in self._ended:
-            facts = self.client.told(run.dag_id, run.run_id, OUTCOME)
-            entry = {} if facts else self.client.ledger_entry(run.dag_id, run.run_id) or {}
-            self._ended[run.run_id] = facts if isinstance(facts, dict) else entry.get("run") or {}
-        facts = self._ended[run.run_id]
+        facts = self._ended.get(run.run_id) or self._end_of(run)
         good = run.state == "success"
         return replace(
             step,
             state="done" if good else "failed",
-            status=str(facts.get("status") or ("applied" if good else "failed")),
+            status=str(facts.get("status") or ("applied" if good else UNKNOWN)),
             records=facts.get("records"),
         )
+
+    def _end_of(self, run: DagRun) -> Mapping[str, Any]:
+        """Return what the run's outcome said, or what the ledger says of it; empty where nobody does."""
+        facts = self.client.told(run.dag_id, run.run_id, OUTCOME)
+        if not isinstance(facts, dict) or not facts:
+            entry = self.client.ledger_entry(run.dag_id, run.run_id)
+            if entry == {}:
+                return {"status": NOT_OPENED}
+            facts = (entry or {}).get("run")
+        if not isinstance(facts, dict) or not facts:
+            return {}
+        self._ended[run.run_id] = facts
+        return facts
 
     def _going(self, step: Step, run: DagRun) -> Step:
         tasks = self.client.tasks(run.dag_id, run.run_id)

@@ -17,6 +17,8 @@ from lockstep.stores.airflow.values import DagRun, TaskInstance, dag_run, task_i
 
 API = "/api/v2"
 PAGE = 100
+#: redirects that are followed: with several environments a run's page is behind two
+REDIRECTS = 3
 #: seconds for connecting; an answer may take longer, since a busy server builds its API at the first request
 CONNECT, ANSWER = 5.0, 30.0
 #: seconds between two tries: the first, and the longest
@@ -103,22 +105,22 @@ class AirflowClient:
         return [_line(entry) for entry in (content if isinstance(content, list) else [content])]
 
     def ledger_entry(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
-        """Return what Lockstep's own pages know of a run; None where they are not installed, or nothing is known.
+        """Return what Lockstep's own pages know of a run; an empty one where the ledger never opened it.
 
-        They add to what Airflow says, so that no answer is as good as none: it is asked once.
+        None is no answer, as where the pages are not installed, or are away. They add to what Airflow says: unlike
+        Airflow itself they are asked once.
         """
         path = f"/lockstep/dag-runs/{_part(dag_id)}/{_part(run_id)}"
         try:
-            answer = self._once("GET", path, {"headers": {"Accept": "application/json"}})
-            there = answer.url.join(answer.headers["location"]) if answer.is_redirect else answer.url
-            if there.host != answer.url.host:
-                return None  # the token is for this Airflow alone
-            if answer.is_redirect:
-                answer = self._once("GET", str(there), {"headers": {"Accept": "application/json"}})
-            found = answer.json() if answer.is_success else None
+            answer = self._led(path)
+            if answer is None:
+                return None
+            found = answer.json()
         except (httpx.HTTPError, httpx.InvalidURL, Refused, ValueError, KeyError):
             return None
-        return found if isinstance(found, dict) else None
+        if answer.is_success:
+            return found if isinstance(found, dict) and found else None
+        return {} if _never_opened(answer, found, f"{dag_id} / {run_id}") else None
 
     # --- what changes something ----------------------------------------------------------------------------
 
@@ -183,6 +185,18 @@ class AirflowClient:
             self._sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
+    def _led(self, path: str) -> httpx.Response | None:
+        """Return the answer at the end of a few redirects; None where they do not end, or lead elsewhere."""
+        for _ in range(1 + REDIRECTS):
+            answer = self._once("GET", path, {"headers": {"Accept": "application/json"}})
+            if not answer.has_redirect_location:
+                return answer
+            there = answer.url.join(answer.headers["location"])
+            if _origin(there) != _origin(self._http.base_url):
+                return None  # the token is for this Airflow alone
+            path = str(there)
+        return None
+
     def _once(self, method: str, path: str, arguments: Mapping[str, Any]) -> httpx.Response:
         """Send a request with a token; with a new one where the first is no good any more."""
         renewed = self._token is None
@@ -234,6 +248,16 @@ def _token_is_bad(answer: httpx.Response) -> bool:
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         return True
     return answer.status_code == httpx.codes.FORBIDDEN and "JWT" in answer.text
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _never_opened(answer: httpx.Response, found: Any, run: str) -> bool:
+    """Say whether the ledger itself says that it has no such run: a page that is missing names none."""
+    detail = found.get("detail") if isinstance(found, dict) else None
+    return answer.status_code == httpx.codes.NOT_FOUND and isinstance(detail, str) and run in detail
 
 
 def _read(method: str, path: str, answer: httpx.Response) -> dict[str, Any]:
