@@ -141,6 +141,40 @@ def test_a_batch_taken_back_leaves_what_was_there(store: S3Store) -> None:
     assert store.apply(changes) == Applied(written=5)
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Wed, 02 Jan 2030 03:04:05 GMT", "Wed, 02 Jan 2030 03:04:05 GMT"),
+        ("2030-01-02", "Wed, 02 Jan 2030 00:00:00 GMT"),
+        # What is no date means that it has expired.
+        ("never", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ],
+)
+def test_the_day_on_which_an_object_expires_stays(store: S3Store, said: str, kept: str) -> None:
+    client, _ = store.handle()
+
+    def say(params: dict[str, Any], **_: Any) -> None:
+        params["headers"]["Expires"] = said
+
+    client.meta.events.register("before-call.s3.PutObject", say)
+    for key in KEYS[:2]:
+        put(store, key, b"body")
+    client.meta.events.unregister("before-call.s3.PutObject", say)
+    first, second = (store.get(key) for key in KEYS[:2])
+    staged = store.stage(
+        "run-1/000", [(first, stamped(first)), (second, replace(second, metadata={"n": "2"}))]
+    )
+    changes = store.unpack(store.pack(staged))
+    assert store.apply(changes) == Applied(written=2)
+    assert [headers(store, key).get("ExpiresString") for key in KEYS[:2]] == [kept, kept]
+    assert store.get(KEYS[0]).body == b"body stamped"
+    assert store.apply(changes) == Applied(already=2)
+    back = store.swap(changes)
+    assert store.apply(back) == Applied(written=2)
+    assert [headers(store, key).get("ExpiresString") for key in KEYS[:2]] == [kept, kept]
+    assert store.get(KEYS[0]).body == b"body"
+
+
 def test_staging_again_keeps_the_same_bodies_at_the_same_place(store: S3Store) -> None:
     def listed() -> list[str]:
         client, bucket = store.handle()

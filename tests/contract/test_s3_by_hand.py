@@ -74,7 +74,13 @@ def fill(store: S3Store) -> None:
     for key in PLAIN:
         put(key, key.encode(), ContentType="text/x", Metadata={"n": "1"})
     put("uploads/tagged +", b"tagged", ContentType="image/png", Tagging="kind=avatar&to%20do=yes%2Fno")
-    put("uploads/headed", b"headed", CacheControl="no-store", ContentDisposition='attachment; filename="a b"')
+    put(
+        "uploads/headed",
+        b"headed",
+        CacheControl="no-store",
+        ContentDisposition='attachment; filename="a b"',
+        Expires="2030-01-02T03:04:05Z",
+    )
     put("uploads/folder/", b"")
     put("uploads/large", bytes(range(256)) * 40_000, ContentType="video/mp4", Metadata={"by": "ada"})
     put(longest("uploads/", store, "l"), b"long", Metadata={"n": "2"})

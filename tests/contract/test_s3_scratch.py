@@ -35,6 +35,7 @@ DESCRIBED = {
     "Tagging": "kind=avatar&to%20do=yes%2Fno",
     "CacheControl": "no-store",
     "ContentDisposition": 'attachment; filename="a.png"',
+    "Expires": "2030-01-02T03:04:05Z",
     "ServerSideEncryption": "AES256",
     "StorageClass": "STANDARD_IA",
 }
@@ -93,6 +94,7 @@ def witness(store: S3Store) -> dict[str, Any]:
             sorted((tag["Key"], tag["Value"]) for tag in tags),
             answer.get("CacheControl"),
             answer.get("ContentDisposition"),
+            answer.get("Expires"),
         )
     return found
 
@@ -225,6 +227,7 @@ def test_a_large_object_is_loaded_in_parts(store: S3Store, monkeypatch: pytest.M
     assert scratch.fingerprint(UPLOADS) == store.fingerprint(UPLOADS)
     assert "-3" in head(scratch, "uploads/large")["ETag"]
     assert head(scratch, "uploads/large")["CacheControl"] == "no-store"
+    assert head(scratch, "uploads/large")["ExpiresString"] == "Wed, 02 Jan 2030 03:04:05 GMT"
     # Its ETag is another one now, and that is no difference.
     assert store.adopt(scratch, [UPLOADS]) == Adopted()
     path = kept.flip("uploads/large", at=7 * 1024 * 1024)
@@ -308,6 +311,7 @@ def test_each_difference_alone_is_seen_and_mended(store: S3Store) -> None:
         "Metadata": {"o": "1"},
         "Tagging": "k=x",
         "CacheControl": "a",
+        "Expires": "2030-01-02T03:04:05Z",
     }
     client, bucket = store.handle()
     client.put_object(Bucket=bucket, Key="uploads/a", **was)
@@ -319,6 +323,7 @@ def test_each_difference_alone_is_seen_and_mended(store: S3Store) -> None:
         {"Metadata": {}},
         {"Tagging": "k=y"},
         {"CacheControl": "b"},
+        {"Expires": "2031-01-02T03:04:05Z"},
     ]
     for change in others:
         client.put_object(Bucket=bucket, Key="uploads/a", **{**was, **change})

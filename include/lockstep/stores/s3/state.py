@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +20,7 @@ from lockstep.stores.s3.errors import MISSING, code_of
 #: change holds the body itself, inline (bytes).
 State = dict[str, Any]
 
-#: what else is kept of an object: name in boto3's answers and requests alike
+#: what else is kept of an object, beside Expires: name in boto3's answers and requests alike
 HEADERS = (
     "CacheControl",
     "ContentDisposition",
@@ -34,6 +35,7 @@ HEADERS = (
 _STORAGE = frozenset({"StorageClass", "ServerSideEncryption", "SSEKMSKeyId"})
 DEFAULT_TYPE = "application/octet-stream"
 MOST_TAGS = 10
+_EXPIRED = datetime.fromtimestamp(0, timezone.utc).isoformat()
 _TAG = re.compile(r"[\w +\-=.:/@]{0,256}")
 #: bytes
 CHUNK = 1024 * 1024
@@ -60,11 +62,22 @@ def from_answer(connection: Connection, key: str, answer: Mapping[str, Any]) -> 
         "content_type": answer.get("ContentType") or DEFAULT_TYPE,
         "metadata": {str(k).lower(): str(v) for k, v in sorted(answer.get("Metadata", {}).items())},
         "tags": _tags(connection, key, answer),
-        "headers": {name: answer[name] for name in HEADERS if answer.get(name)},
+        "headers": {name: answer[name] for name in HEADERS if answer.get(name)} | _expires(answer),
         # Parts and keys of the server's go into such an ETag: the same body may get another one.
         "opaque": "-" in etag or len(etag.strip('"')) != 32 or "SSEKMSKeyId" in answer,
         "body": None,
     }
+
+
+def _expires(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return when the object expires, as ISO text, which boto3 takes for a time, and JSON keeps.
+
+    What is no date means that it has expired (RFC 9111, 5.3), and boto3 sends nothing but dates: it becomes 1970.
+    """
+    when = answer.get("Expires")
+    if when is None:
+        return {"Expires": _EXPIRED} if answer.get("ExpiresString") else {}
+    return {"Expires": (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).isoformat()}
 
 
 def _tags(connection: Connection, key: str, answer: Mapping[str, Any]) -> dict[str, str]:
