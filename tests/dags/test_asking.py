@@ -168,7 +168,7 @@ def test_a_task_that_is_woken_without_an_answer_goes_on_waiting(
 
     ended = run(home_project, on_failure="ask")
 
-    assert [round(wait / timedelta(seconds=20)) for wait in person.parked] == [1, 180, 180]
+    assert [round(wait / timedelta(seconds=20)) for wait in person.parked] == [1, 4320, 4320]
     assert engine.chosen == [("upgrade", "leave", "Paul")]
     assert asked(ended) == "success"
 

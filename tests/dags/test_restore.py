@@ -136,7 +136,7 @@ class Restoring:
         self.wanted = wanted
         return self.plans.pop(0) if self.plans else PLAN
 
-    def opened_before(self, services: Any, chain: Any, caller: Caller) -> Run | None:
+    def opened_before(self, services: Any, chain: Any, caller: Caller, backup: str) -> Run | None:
         return self.run
 
     def open_restore(self, services: Any, chain: Any, plan: Any, **given: Any) -> Run:

@@ -67,7 +67,7 @@ class Restorer:
         for _ in range(self.driver.attempts):
             services = self.driver.services(self.driver.bomb)
             try:
-                return opened_before(services, self.chain, caller) or open_restore(
+                return opened_before(services, self.chain, caller, backup) or open_restore(
                     services,
                     self.chain,
                     self.plan(backup, **asked),

@@ -228,3 +228,25 @@ def test_a_document_changed_by_others_under_the_run_is_a_conflict_and_stays_thei
     assert 'changed under the run while taking it back: "n00003"' in driver.log.text
     assert "1 record(s) changed under the run" in (run.error or "")
     assert {doc["_id"]: doc["n"] for doc in world.documents("notes")}["n00003"] == -1
+
+
+@pytest.mark.parametrize("verb", ["drop_collection(Notes)", 'create_index(Notes, "n")'])
+def test_a_worker_that_was_taken_over_changes_no_structure(world: World, driver: Driver, verb: str) -> None:
+    world.insert("notes", notes(5))
+    body = f"def upgrade():\n    yield ops.{verb}\n\ndef downgrade():\n    yield ops.restore(Notes)\n"
+    write(world.migrations, "0001", None, body)
+    reached: list[str] = []
+
+    def taken_over(place: str) -> None:
+        reached.append(place)
+        if place == "batch journaled":
+            ledger = driver.services(lambda place: None).ledger
+            (run,) = ledger.runs("0001", limit=1)
+            ledger.claim(run.id, "upgrade", 1, 0, "another")
+
+    driver.bomb = taken_over
+    run = driver.go("0001")
+
+    assert run.status is RunStatus.ROLLED_BACK, driver.log.text
+    assert "another has it, with epoch 2. This worker wrote nothing more" in (run.error or "")
+    assert "batch written" not in reached

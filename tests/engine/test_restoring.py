@@ -14,6 +14,7 @@ from restorer import Restorer, restorer
 from revisions import write
 from world import World
 
+from lockstep.domain.errors import Refused
 from lockstep.domain.resources import Bucket, Database, Mongo
 from lockstep.domain.status import RunStatus
 from lockstep.engine.restoring import restorable
@@ -331,3 +332,32 @@ def test_the_choices_are_grouped_by_run_and_the_latest_is_first(
     assert "before the downgrade of 0001" in first.words
     assert second.problem is None
     assert second.bytes > 0
+
+
+def test_a_dag_run_that_is_over_puts_nothing_back_when_it_is_cleared(
+    world: World, driver: Driver, restorer: Restorer
+) -> None:
+    applied = three(world, driver)
+    caller = restorer.caller()
+    restorer.finish(restorer.open(applied, caller))
+    spoil(world)
+    spoiled = world.hashes()
+
+    with pytest.raises(Refused, match=f"this DAG run is over: .* has put the backup of run {applied} back"):
+        restorer.open(applied, caller)
+
+    assert world.hashes() == spoiled
+
+
+def test_a_dag_run_that_is_half_way_puts_no_other_backup_back(
+    world: World, driver: Driver, restorer: Restorer
+) -> None:
+    applied = three(world, driver)
+    down = driver.go("0001", "downgrade")
+    caller = restorer.caller()
+    run = restorer.open(applied, caller)
+
+    with pytest.raises(Refused, match=f"has begun to put the backup of run {applied} back, and not that"):
+        restorer.open(down.id, caller)
+
+    assert restorer.open(applied, caller).id == run.id

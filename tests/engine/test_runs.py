@@ -256,3 +256,27 @@ def test_each_event_reaches_every_subscriber_once_with_its_label(world: World, d
         for what in ("started", "backed_up", "applied")
     ]
     assert json.loads(rows[2][2])["revision"] == "0001"
+
+
+def test_a_dag_run_that_ended_well_and_is_cleared_is_refused_once_its_revision_stands_elsewhere(
+    world: World, driver: Driver
+) -> None:
+    world.run("CREATE TABLE users (id int PRIMARY KEY, n int NOT NULL)")
+    body = """
+def upgrade():
+    yield ops.update_rows(Users, {"n": "n + 1"})
+
+def downgrade():
+    yield ops.restore(Users)
+"""
+    write(world.migrations, "0001", None, body)
+    driver.go("0001")
+    driver.dag_runs -= 1
+    assert driver.open("0001")[2].status is RunStatus.APPLIED
+    driver.go("0001", "downgrade")
+    driver.dag_runs = 0
+
+    with pytest.raises(
+        Refused, match=r"this DAG run is over: .* ended as applied, and revision '0001' is rolled_back since"
+    ):
+        driver.open("0001")

@@ -25,6 +25,11 @@ from lockstep.engine.unchanged import refuse_changed
 #: run statuses after which the same Airflow run may try again
 _MAY_TRY_AGAIN = frozenset({RunStatus.ROLLED_BACK, RunStatus.STOPPED})
 
+#: run statuses that say that the revision is where it was asked to be
+_ENDED_WELL = frozenset(
+    {RunStatus.APPLIED, RunStatus.APPLIED_WITH_QUARANTINE, RunStatus.DOWNGRADED, RunStatus.NOTHING_TO_DO}
+)
+
 
 def open_run(
     services: Services,
@@ -63,7 +68,7 @@ def _opened(
         states = register_chain(unit, chain)
         ours = services.ledger.run_of(caller.dag_id, caller.dag_run_id)
         if ours is not None and ours.status not in _MAY_TRY_AGAIN:
-            return _again(services, unit, ours, revision)
+            return _again(services, unit, ours, revision, direction, states[revision.id].status)
         held = unit.open_run()
         if held is not None:
             return _take_over(services, unit, held, revision, direction, caller, alive)
@@ -200,7 +205,9 @@ def is_there(status: Status, direction: Direction) -> bool:
     return status in (Status.PENDING, Status.ROLLED_BACK)
 
 
-def _again(services: Services, unit: LedgerUnit, ours: Run, revision: Revision) -> Run:
+def _again(
+    services: Services, unit: LedgerUnit, ours: Run, revision: Revision, direction: Direction, now: Status
+) -> Run:
     """Answer a second call by the same Airflow run: a retry, or a cleared task."""
     if ours.status is RunStatus.FAILED:
         services.log.warning("continuing the failed run, since its task was cleared", run=ours.id)
@@ -208,6 +215,13 @@ def _again(services: Services, unit: LedgerUnit, ours: Run, revision: Revision) 
         return reopen(unit, ours, "its task was cleared")
     if ours.status is RunStatus.OPEN:
         refuse_changed(ours, revision)
+    if ours.status in _ENDED_WELL and not is_there(now, direction):
+        raise Refused(
+            f"this DAG run is over: run {ours.id} of it ended as {ours.status}, and revision {revision.id!r} is {now} "
+            "since. Nothing was changed; trigger its DAG anew instead of clearing this run.",
+            run=ours.id,
+            revision=revision.id,
+        )
     services.log.info("this run was opened before", run=ours.id, status=ours.status.value)
     return ours
 

@@ -33,7 +33,7 @@ PATIENCE = 300.0
 #: the method of a task that is called with the answer
 ANSWERED = "answered"
 #: how long a task is parked at first, and later on, before it is woken to see whether it was answered unheard
-SOON, NOW_AND_THEN = timedelta(seconds=20), timedelta(hours=1)
+SOON, NOW_AND_THEN = timedelta(seconds=20), timedelta(days=1)
 #: key of a task's state store, which outlives its tries, that says what was asked
 ASKED = "asked"
 
@@ -94,10 +94,19 @@ def awaiting(
 def has_asked(desk: Desk) -> dict[str, Any] | None:
     """Return what is kept with the question that this task waits with; None where none is open.
 
-    A person who clears the task wants to be asked anew: clearing raises the number of tries that are left.
+    A person who clears the task wants to be asked anew: clearing raises the number of tries that are left. So does a
+    run that has started over, once Airflow has cleared it.
     """
     asked = store(desk).get(ASKED)
-    return asked["keep"] if asked and asked["since"] == desk.ti.max_tries else None
+    if not asked or asked["since"] != desk.ti.max_tries:
+        return None
+    over: int | None = asked.get("over")
+    return None if over is not None and _cleared(desk) > over else asked["keep"]
+
+
+def _cleared(desk: Desk) -> int:
+    """Return how often this DAG run was cleared."""
+    return desk.context["dag_run"].clear_number or 0
 
 
 def waiting_on(desk: Desk, keep: Mapping[str, Any]) -> TaskDeferred:
@@ -175,7 +184,9 @@ def start_over(desk: Desk) -> Unavailable:
         "This DAG run starts over now: what is done passes, what failed goes on where it stopped. That ends this "
         "task, which comes again after the others."
     )
-    store(desk).delete(ASKED)
+    # The answer counts until Airflow has cleared the run: a try that dies in between hears it once more.
+    asked = store(desk).get(ASKED) or {"since": desk.ti.max_tries, "keep": {}}
+    store(desk).set(ASKED, {**asked, "over": _cleared(desk)}, retention=NEVER_EXPIRE)
     message = TriggerDagRun(dag_id=desk.ti.dag_id, run_id=desk.ti.run_id, reset_dag_run=True)
     task_runner.SUPERVISOR_COMMS.send(message)
     # To end well now would be to say that this try of the task did; it is not Airflow's current one any more.

@@ -58,6 +58,8 @@ class StructureHandler(ABC):
         if entry.state == "won":
             context.services.reached("batch journaled")
             context.log.info(operation.describe())
+            # Nothing else guards it: a worker that was frozen, taken over and taken back would do it once more.
+            context.still_ours(asked_before=False)
             self.change(store, operation, former)
             context.services.reached("batch written")
             ledger.close_batch(fence, entry, "applied")
@@ -71,6 +73,7 @@ class StructureHandler(ABC):
             if entry.state == "undone":
                 continue
             context.log.info(f"taking back: {done.operation.describe()}")
+            context.still_ours(asked_before=False)
             self.change_back(context, store, done.operation, _unpacked(store, images(context, entry)))
             context.services.reached("batch taken back")
             ledger.set_batch_state(done.run_id, "upgrade", entry, "undone")

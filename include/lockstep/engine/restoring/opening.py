@@ -45,14 +45,27 @@ def open_restore(
     return _alone(services, chain, run)
 
 
-def opened_before(services: Services, chain: Chain, caller: Caller) -> Run | None:
+def opened_before(services: Services, chain: Chain, caller: Caller, backup: str) -> Run | None:
     """Return the restore that this Airflow run opened or took over; None where it may open one.
 
-    Refused where another DAG run has taken it over.
+    Refused where another DAG run has taken it over, where it is over, and where it puts another backup back.
     """
     ours = services.ledger.run_of(caller.dag_id, caller.dag_run_id)
     if ours is None or ours.status is RunStatus.STOPPED:
         return None
+    if ours.status is RunStatus.RESTORED:
+        raise Refused(
+            f"this DAG run is over: restore {ours.id} of it has put the backup of run {ours.facts['backup']} back. "
+            "Nothing was changed now; to put a backup back once more, trigger the DAG anew.",
+            run=ours.id,
+        )
+    if ours.facts["backup"] != backup:
+        raise Refused(
+            f"this DAG run has begun to put the backup of run {ours.facts['backup']} back, and not that of {backup}. "
+            "Nothing more was changed; clear it again and choose the former, or trigger the DAG anew with the other.",
+            run=ours.id,
+            backup=backup,
+        )
     services.log.info("this restore was opened before", run=ours.id, status=ours.status.value)
     return _alone(services, chain, current_run(services, caller.dag_id, caller.dag_run_id))
 

@@ -34,8 +34,10 @@ class ApproveRestore(AskingTask):
         raise awaiting(
             desk,
             subject=f"Put the backup of run {plan['backup']} back? {plan['records']} record(s) are there now.",
-            body=_body(plan["words"]),
+            body=f"{_body(plan['words'])}\n\nWhat is answered for: `{plan['mark']}`",
             choices=(YES, NO),
+            keep={"mark": plan["mark"]},
+            sign=plan["mark"],
         )
 
     def said(self, desk: Desk, answer: Answer, kept: Mapping[str, Any]) -> Any:
@@ -45,7 +47,7 @@ class ApproveRestore(AskingTask):
         at = answer.at.isoformat() if answer.at else None
         if answer.choice == YES:
             desk.log.info(f"{answer.by} approved it")
-            return {"mark": plan["mark"], "approved_by": answer.by, "approved_at": at}
+            return {"mark": kept["mark"], "approved_by": answer.by, "approved_at": at}
         told = {"backup": plan["backup"], "at": at, "dag_run": f"{desk.ti.dag_id} / {desk.ti.run_id}"}
         if not told_before(desk.services, "restore_rejected", told):
             with desk.services.ledger.unit() as unit:

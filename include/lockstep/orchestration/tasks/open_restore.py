@@ -26,7 +26,8 @@ class OpenRestore(LockstepTask):
         from lockstep.orchestration.callers import alive, caller_of
 
         caller = caller_of(desk.context)
-        run = opening.opened_before(desk.services, desk.chain, caller) or opening.open_restore(
+        backup = desk.ti.xcom_pull(task_ids=CHOOSE, map_indexes=-1)["backup"]
+        run = opening.opened_before(desk.services, desk.chain, caller, backup) or opening.open_restore(
             desk.services,
             desk.chain,
             self.approved(desk),

@@ -18,9 +18,15 @@ def planned(desk: Desk) -> RestorePlan:
 
 def plan_of(desk: Desk, backup: str) -> RestorePlan:
     """Return the plan of putting a backup back as the form says, as things are now."""
+    from lockstep.domain.run import Caller
     from lockstep.engine.restoring import planning
     from lockstep.orchestration.callers import alive
     from lockstep.orchestration.restore_params import into_from, only_from
+
+    def another(caller: Caller) -> bool:
+        # This DAG run itself, cleared half-way, is no other that would have to end first.
+        mine = (caller.dag_id, caller.dag_run_id) == (desk.ti.dag_id, desk.ti.run_id)
+        return not mine and alive(caller)
 
     return planning.plan_restore(
         desk.services,
@@ -29,7 +35,7 @@ def plan_of(desk: Desk, backup: str) -> RestorePlan:
         only=only_from(desk.params),
         into=into_from(desk.params),
         reconcile=bool(desk.params.get("reconcile", True)),
-        alive=alive,
+        alive=another,
     )
 
 
