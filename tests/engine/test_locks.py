@@ -100,8 +100,8 @@ class Holder:
             self.pid = conn.info.backend_pid
 
             def release() -> None:
-                conn.rollback()
                 self.released = time.monotonic()
+                conn.rollback()
 
             timer = threading.Timer(self.seconds, release)
             timer.start()
