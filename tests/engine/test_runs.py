@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from driver import Bomb, Crash, Driver
@@ -10,14 +11,18 @@ from revisions import write
 from world import World
 
 from lockstep.domain.chain import load_chain
-from lockstep.domain.errors import BackupNotProven, NotAtTarget, Refused
+from lockstep.domain.errors import BackupNotProven, NotAtTarget, Refused, Unavailable
+from lockstep.domain.run import Caller
 from lockstep.domain.status import RunStatus
 from lockstep.engine.backup import take_backup
+from lockstep.engine.opening import open_run
 from lockstep.engine.proving import prove_backups
 from lockstep.engine.recording import record
 from lockstep.engine.routing import plan_route
 from lockstep.engine.steps import run_step_shard
 from lockstep.engine.undo import way_down
+
+CALLER = Caller(dag_id="revision_0001", dag_run_id="run-x", by="olga")
 
 SETUP = """CREATE TABLE users (id text PRIMARY KEY, n int);
 INSERT INTO users SELECT i::text, i FROM generate_series(1, 250) i"""
@@ -280,3 +285,18 @@ def downgrade():
         Refused, match=r"this DAG run is over: .* ended as applied, and revision '0001' is rolled_back since"
     ):
         driver.open("0001")
+
+
+def test_a_run_that_may_only_be_continued_is_not_begun(world: World, driver: Driver) -> None:
+    write(world.migrations, "0001", None)
+    chain = load_chain(world.migrations)
+    given: dict[str, Any] = {"direction": "upgrade", "params": {}, "alive": lambda other: False}
+    services = driver.services(driver.bomb)
+
+    with pytest.raises(Unavailable, match="was held a moment ago and is free now"):
+        open_run(services, chain, chain["0001"], caller=CALLER, may_begin=False, **given)
+
+    assert services.ledger.runs("0001") == []
+    begun = open_run(services, chain, chain["0001"], caller=CALLER, **given)
+    again = open_run(services, chain, chain["0001"], caller=CALLER, may_begin=False, **given)
+    assert begun.id == again.id

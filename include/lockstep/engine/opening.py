@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from lockstep.domain.chain import Chain
-from lockstep.domain.errors import Refused
+from lockstep.domain.errors import Refused, Unavailable
 from lockstep.domain.operations.restore import Restore
 from lockstep.domain.revision import Direction, Revision
 from lockstep.domain.run import Caller, Pause, RevisionState, Run
@@ -40,15 +40,17 @@ def open_run(
     caller: Caller,
     params: Mapping[str, Any],
     alive: Callable[[Caller], bool],
+    may_begin: bool = True,
 ) -> Run:
     """Open the run that moves `revision` one step, or continue the one that was left half-way.
 
     `alive` answers whether another Airflow run is still queued or running. Raises Refused, with nothing
     changed, when another run holds the chain, the order or a checksum forbids it, or a failure is unsettled.
-    Returns a run with status NOTHING_TO_DO where the revision is already where it was asked to be.
+    Returns a run with status NOTHING_TO_DO where the revision is already where it was asked to be. `may_begin`: if
+    not, only a run that is there is continued, and Unavailable is raised where a new one would be due.
     """
     services.ledger.check()
-    run = _opened(services, chain, revision, direction, caller, params, alive)
+    run = _opened(services, chain, revision, direction, caller, params, alive, may_begin)
     if run.status is RunStatus.OPEN and BEFORE not in run.facts:
         metering.started(services, run)
         note_before(services, revision, run)
@@ -63,6 +65,7 @@ def _opened(
     caller: Caller,
     params: Mapping[str, Any],
     alive: Callable[[Caller], bool],
+    may_begin: bool,
 ) -> Run:
     with services.ledger.unit() as unit:
         states = register_chain(unit, chain)
@@ -77,6 +80,9 @@ def _opened(
             return _resume(services, unit, failed[0], revision, direction, caller, params)
         refuse_edited(chain, states)
         state = states[revision.id]
+        if not may_begin and (params.get("redrive") or not is_there(state.status, direction)):
+            # Whether a person has to be asked was looked up while another run held the chain, which has just ended.
+            raise Unavailable("the chain was held a moment ago and is free now; this looks once more.")
         if params.get("redrive"):
             return _redrive(services, unit, revision, direction, caller, params, state)
         if is_there(states[revision.id].status, direction):

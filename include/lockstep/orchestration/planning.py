@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -92,11 +92,12 @@ def approval_wanted(
     *,
     redrive: bool = False,
     pages: str = "",
-) -> PlannedRevision | None:
+) -> PlannedRevision | Literal["busy"] | None:
     """Return what a person has to be asked about before a run of the revision is opened; None for nothing.
 
-    Nothing where the policy asks for nothing, where the approval is in the ledger, and where open_run continues or
-    refuses a run without opening one. Refused, with the approval made void, where it was for something else.
+    Nothing where the policy asks for nothing, where the approval is in the ledger, and where nothing is to be done.
+    `busy` where a run is open or unsettled: open_run continues or refuses that, and must not begin another. Refused,
+    with the approval made void, where it was for something else.
     """
     from lockstep.domain.approval import Standing
     from lockstep.engine.approving import refuse_void
@@ -111,8 +112,9 @@ def approval_wanted(
     with services.ledger.unit() as unit:
         states = register_chain(unit, chain)
         held = unit.open_run()
-    there = is_there(states[revision.id].status, direction) and not redrive
-    if held is not None or there or any(_is_unsettled(state) for state in states.values()):
+    if held is not None or any(_is_unsettled(state) for state in states.values()):
+        return "busy"
+    if is_there(states[revision.id].status, direction) and not redrive:
         return None
     refuse_edited(chain, states)
     if not redrive:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lockstep.domain.status import RunStatus
 from lockstep.orchestration.links import ALL_LINKS
@@ -35,18 +35,18 @@ class OpenRun(AskingTask):
         if desk.params["direction"] == "downgrade":
             calls.check_way_down(desk.services, desk.chain, [revision.id], desk.params)
         wanted = self.wanted(desk)
-        if wanted is not None:
+        if wanted is not None and wanted != "busy":
             # Before anything is opened: while a person thinks, the chain is free.
             raise asking(desk, desk.services.environment.name, [wanted.as_json()])
-        return self.open(desk)
+        return self.open(desk, may_begin=wanted is None)
 
     def said(self, desk: Desk, answer: Answer, kept: Mapping[str, Any]) -> Any:
         """Keep the answer; then see once more that what was approved is what would run, and open it."""
         said(desk, answer, kept["marks"])
         wanted = self.wanted(desk)
-        if wanted is not None:
+        if wanted is not None and wanted != "busy":
             raise asking(desk, desk.services.environment.name, [wanted.as_json()])
-        return self.open(desk)
+        return self.open(desk, may_begin=wanted is None)
 
     def tell(self, desk: Desk) -> None:
         """Say what the run would do, and leave everything else out."""
@@ -58,7 +58,7 @@ class OpenRun(AskingTask):
         show(desk, plan)
         raise end_dry(desk, plan.as_json(), (*desk.shape.all_but_outcome, OUTCOME))
 
-    def wanted(self, desk: Desk) -> PlannedRevision | None:
+    def wanted(self, desk: Desk) -> PlannedRevision | Literal["busy"] | None:
         """Return what a person has to be asked about first, if anything."""
         from lockstep.orchestration import calls
         from lockstep.orchestration.callers import caller_of
@@ -73,7 +73,7 @@ class OpenRun(AskingTask):
             pages=self.pages,
         )
 
-    def open(self, desk: Desk) -> Any:
+    def open(self, desk: Desk, *, may_begin: bool) -> Any:
         """Open the run, or say that nothing is left to do."""
         from lockstep.orchestration import calls
         from lockstep.orchestration.callers import alive, caller_of
@@ -87,6 +87,7 @@ class OpenRun(AskingTask):
             caller=caller_of(desk.context),
             params=desk.params,
             alive=alive,
+            may_begin=may_begin,
         )
         self.ledger_run = run.id
         if run.status is not RunStatus.OPEN:
