@@ -185,7 +185,7 @@ def start_over(desk: Desk) -> Unavailable:
         "task, which comes again after the others."
     )
     # The answer counts until Airflow has cleared the run: a try that dies in between hears it once more.
-    asked = store(desk).get(ASKED) or {"since": desk.ti.max_tries, "keep": {}}
+    asked = store(desk).get(ASKED)
     store(desk).set(ASKED, {**asked, "over": _cleared(desk)}, retention=NEVER_EXPIRE)
     message = TriggerDagRun(dag_id=desk.ti.dag_id, run_id=desk.ti.run_id, reset_dag_run=True)
     task_runner.SUPERVISOR_COMMS.send(message)
